@@ -1,0 +1,272 @@
+"""The recipe: one frozen, typed value that every verb reads. All defaults live here.
+
+A field's `description` is its documentation: docs/recipe.md is generated from this file, and a test compares the two.
+Types are strict — `rank: "16"` is an error, not a guess — and an unknown key is an error with the nearest name.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+NAME_PATTERN = r"^[\w][\w.\- ]*$"
+
+
+def _tuple_of_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_is_a_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str | dict) else _tuple_of_list(value)
+
+
+class Block(BaseModel):
+    """What all blocks share: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Model(Block):
+    """Which model, and how it is held in memory."""
+
+    source: str = Field(min_length=1, description="A hub id, a local folder, or `builtin:nano`.")
+    revision: str | None = Field(None, description="The hub revision (a branch, tag or commit).")
+    cache_dir: str | None = Field(None, description="Where downloaded models are kept; the hub's own cache if unset.")
+    trust_remote_code: bool = Field(False, description="Run Python code that the model's folder brings along.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="The type of compute and of frozen weights; trainable weights are always fp32. "
+        "`auto`: bf16 on CUDA devices that have it, else fp32. fp16 needs CUDA.",
+    )
+    quantize: Literal["none"] = Field("none", description="Storage of frozen weights.")
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="`auto` takes CUDA, then MPS, then CPU.")
+
+
+class Adapter(Block):
+    """What is trained: a LoRA adapter, or all weights."""
+
+    type: Literal["lora", "none"] = Field("lora", description="`none` trains all weights.")
+    rank: int = Field(16, ge=1, description="LoRA's r.")
+    alpha: float = Field(32, gt=0, description="LoRA's alpha; the update is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before LoRA's first matrix.")
+    targets: Literal["all-linear"] | Annotated[tuple[str, ...], BeforeValidator(_tuple_of_list)] = Field(
+        "all-linear", description="Module names to adapt, or `all-linear`: every linear layer but the head."
+    )
+    start: str | None = Field(None, description="An adapter folder or a run to go on from.")
+
+
+class Source(Block):
+    """One data file."""
+
+    path: str = Field(min_length=1, description="The file; relative to the recipe's folder.")
+    format: str | None = Field(None, description="The format's name; detected if unset.")
+
+
+Sources = Annotated[
+    tuple[Annotated[Source, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)], ...],
+    BeforeValidator(_one_is_a_list),
+]
+
+
+class Data(Block):
+    """The rows to learn from, and the rows held out."""
+
+    train: Sources = Field(min_length=1, description="Files: a path, or `{path, format}`, or a list of these.")
+    eval: Annotated[float, Field(gt=0, lt=1)] | Sources | None = Field(
+        None, description="The held-out part: a share of the rows such as 0.1, or files like `train`."
+    )
+    system: str | None = Field(None, description="A system prompt for rows without one, the same in every verb.")
+    template: str | None = Field(
+        None, description="A file with a chat template (Jinja) instead of the model's own; relative to the recipe."
+    )
+    max_length: int = Field(1024, ge=8, description="The longest sample in tokens, prompt and answer together.")
+    on_long: Literal["error", "drop"] = Field(
+        "error", description="A sample over `max_length`: stop before training, or drop it and count it."
+    )
+    on_bad_row: Literal["error", "skip"] = Field(
+        "error", description="A row that cannot be read: stop before training, or skip it and count it."
+    )
+
+
+class Sft(Block):
+    """Supervised fine-tuning: the loss falls on what the assistant must generate."""
+
+    name: Literal["sft"] = Field("sft", description="Supervised fine-tuning on conversations.")
+
+
+class Pretrain(Block):
+    """Next-token prediction on plain text."""
+
+    name: Literal["pretrain"] = Field(
+        "pretrain", description="Plain text, every token predicted; texts are cut into pieces of `max_length`."
+    )
+
+
+Method = Annotated[Sft | Pretrain, Field(discriminator="name")]
+
+
+class EarlyStop(Block):
+    """When to stop before the last step."""
+
+    patience: int = Field(3, ge=1, description="Stop after this many evaluations without a better `eval_loss`.")
+    min_delta: float = Field(0.0, ge=0, description="How much lower counts as better.")
+
+
+class Train(Block):
+    """The loop."""
+
+    epochs: int = Field(3, ge=1, description="Passes over the data.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps, whatever `epochs` says.")
+    batch_size: int = Field(1, ge=1, description="Samples a micro-batch; an update takes `batch_size x accumulate`.")
+    accumulate: int = Field(4, ge=1, description="Gradient accumulation: micro-batches an update.")
+    learning_rate: float = Field(2e-4, gt=0, description="The peak learning rate.")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
+    warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up.")
+    warmup_ratio: float | None = Field(None, ge=0, le=1, description="Warm-up as a share of all steps.")
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw", description="AdamW, or bitsandbytes' AdamW with 8-bit state."
+    )
+    betas: Annotated[tuple[float, float], BeforeValidator(_tuple_of_list)] = Field(
+        (0.9, 0.999), description="AdamW's decay rates of the two moments."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay; biases and norms are exempt.")
+    max_grad_norm: float | None = Field(1.0, gt=0, description="Gradients are clipped to this norm; null: never.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seeds the order of data, dropout and new adapter weights.")
+    save_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = Field(
+        "epoch", description="Write a checkpoint every N steps, or at the end of each epoch."
+    )
+    keep: int = Field(2, ge=1, description="How many of the newest checkpoints are kept.")
+    log_every: int = Field(1, ge=1, description="Steps between two lines of metrics.jsonl.")
+    eval_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = Field(
+        "epoch", description="Steps between two evaluations on the held-out part, or the end of each epoch."
+    )
+    keep_best: bool = Field(
+        False, description="Keep the checkpoint with the lowest `eval_loss`, and make it the result."
+    )
+    early_stop: EarlyStop | None = Field(None, description="Stop when `eval_loss` no longer falls.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, about a third more time."
+    )
+    row_tokens: int | None = Field(
+        None,
+        ge=8,
+        description="Token budget of one flat row, into which an update's samples are laid; "
+        "unset: 2048, or the longest sample if that is longer.",
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; unset: one a core.")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Train:
+        if self.warmup_steps is not None and self.warmup_ratio is not None:
+            raise ValueError("warmup_steps and warmup_ratio are both given; keep one of them")
+        return self
+
+
+class Generation(Block):
+    """How answers are drawn. Greedy unless a temperature is given."""
+
+    max_new_tokens: int = Field(256, ge=1, description="The longest answer in tokens; the prompt never counts.")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling.")
+    top_k: int = Field(0, ge=0, description="Draw from the k likeliest tokens; 0: from all.")
+    repetition_penalty: float = Field(1.0, gt=0, description="Above 1 makes tokens already seen less likely.")
+    seed: int = Field(0, ge=0, description="Seeds the draws; an answer depends on it and on the prompt's place only.")
+
+
+class Evaluate(Block):
+    """The evidence: what is asked before and after training, and how answers are scored."""
+
+    metrics: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
+        (), description="Metrics of the before/after answers: `poem_form`."
+    )
+    prompts: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
+        (), description="Questions asked of the base model and of the tuned one."
+    )
+    generation: Generation = Field(Generation(), description="How the answers are drawn.")
+
+
+class WandbTracker(Block):
+    """Weights & Biases."""
+
+    project: str = Field("tunesmith", description="The project's name.")
+    name: str | None = Field(None, description="The run's name; `{name}` and `{time}` are filled in. Default: the recipe's name.")
+    mode: Literal["online", "offline"] = Field("online", description="`offline` needs no account and no network.")
+
+
+class SwanlabTracker(Block):
+    """SwanLab."""
+
+    project: str = Field("tunesmith", description="The project's name.")
+    name: str | None = Field(None, description="The run's name; `{name}` and `{time}` are filled in. Default: the recipe's name.")
+    mode: Literal["online", "offline"] = Field("online", description="`offline` needs no account and no network.")
+
+
+class TensorboardTracker(Block):
+    """TensorBoard."""
+
+    folder: str | None = Field(None, description="Where the event files go; default: `tensorboard` in the run folder.")
+
+
+class Tracker(Block):
+    """One tracker: `wandb`, or `{wandb: {project: poetry, mode: offline}}`."""
+
+    wandb: WandbTracker | None = Field(None, description="Weights & Biases.")
+    swanlab: SwanlabTracker | None = Field(None, description="SwanLab.")
+    tensorboard: TensorboardTracker | None = Field(None, description="TensorBoard.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Tracker:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("one tracker an entry, such as `- wandb: {project: poetry}`")
+        return self
+
+
+def _tracker_by_name(value: Any) -> Any:
+    if isinstance(value, str):
+        return {value: {}}
+    if isinstance(value, dict):
+        return {name: {} if options is None else options for name, options in value.items()}
+    return value
+
+
+class Run(Block):
+    """Where things are written."""
+
+    output: str | None = Field(None, description="The run folder; default: `runs/NAME` in the current folder.")
+    result: str | None = Field(None, description="A folder for the tuned adapter or model, instead of the run folder.")
+
+
+class Recipe(Block):
+    """A whole recipe."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="The run's name.")
+    model: Model = Field(description="Which model, and how it is held in memory.")
+    adapter: Adapter = Field(Adapter(), description="What is trained: a LoRA adapter, or all weights.")
+    data: Data = Field(description="The rows to learn from, and the rows held out.")
+    method: Method = Field(Sft(), description="How it learns, and that method's options.")
+    train: Train = Field(Train(), description="The loop.")
+    evaluate: Evaluate = Field(Evaluate(), description="The evidence: what is asked before and after, and the scores.")
+    track: Annotated[
+        tuple[Annotated[Tracker, BeforeValidator(_tracker_by_name)], ...], BeforeValidator(_one_is_a_list)
+    ] = Field((), description="Trackers besides the run folder; none by default.")
+    run: Run = Field(Run(), description="Where things are written.")
+
+    @model_validator(mode="after")
+    def _best_needs_a_held_out_part(self) -> Recipe:
+        if self.data.eval is None:
+            for name in ("keep_best", "early_stop"):
+                if getattr(self.train, name):
+                    raise ValueError(f"train.{name} needs a held-out part; add `eval: 0.1` under data")
+        if self.adapter.type == "none" and self.adapter.start:
+            raise ValueError("adapter.start goes with adapter.type: lora; for full tuning name the model as model.source")
+        return self
+
+    @property
+    def samples_an_update(self) -> int:
+        return self.train.batch_size * self.train.accumulate
+
+    @property
+    def output_folder(self) -> str:
+        return self.run.output or str(PurePath("runs") / self.name)

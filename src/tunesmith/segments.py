@@ -1,0 +1,215 @@
+"""Flat rows and the segments in them: types and integer arithmetic only.
+
+A row has batch dimension 1 and no padding. It is cut into segments; a segment may have a parent, whose tokens (and
+whose ancestors' tokens) it sees as its prefix, so a row is a small forest:
+
+    root A ──┬── child B        tokens:    A A A B B C C C D D
+             └── child C        positions: 0 1 2 3 4 3 4 5 0 1
+    root D
+
+Attention is causal over ancestors and the segment itself, positions go on from the ancestors: the same mathematics as
+running every root-to-leaf path alone. Packed fine-tuning is many roots; a preference pair is one root with two
+children.
+
+Which hidden state predicts which token is a list of targets, not a mask, because a parent's last position predicts
+the first token of each of its children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+
+class Piece(NamedTuple):
+    """One segment of a sample, before it is laid into a row.
+
+    `weights[i]` is the loss weight of predicting `tokens[i]`; 0 is context only. `parent` is the index of the parent
+    piece in the same sample, or None for a root; parents come before their children.
+    """
+
+    tokens: tuple[int, ...]
+    weights: tuple[float, ...]
+    parent: int | None = None
+
+
+Tree = tuple[Piece, ...]  # a sample as segments; several roots are allowed
+
+
+class Segment(NamedTuple):
+    """One segment of a row: `length` tokens at `start`, behind `offset` tokens of ancestors."""
+
+    start: int
+    length: int
+    offset: int
+    parent: int | None
+
+
+class Target(NamedTuple):
+    """The hidden state at `position` of the row predicts `token`, with `weight`, for the leaf (or path) `leaf`."""
+
+    position: int
+    token: int
+    weight: float
+    leaf: int
+
+
+@dataclass(frozen=True)
+class SegmentPlan:
+    """How a row is cut. Immutable; built once a row and carried through the model to the attention.
+
+    Each backend derives its own form (index tensors, masks) once and keeps it here with `form`.
+    """
+
+    segments: tuple[Segment, ...]
+    _forms: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], parents: Sequence[int | None] | None = None) -> SegmentPlan:
+        """Lay segments of these lengths one behind the other; `parents[i]` is an earlier index or None."""
+        segments: list[Segment] = []
+        start = 0
+        for index, length in enumerate(lengths):
+            parent = parents[index] if parents else None
+            if parent is not None and not 0 <= parent < index:
+                raise ValueError(f"segment {index} names parent {parent}, which does not come before it")
+            if length < 1:
+                raise ValueError(f"segment {index} is empty")
+            offset = 0 if parent is None else segments[parent].offset + segments[parent].length
+            segments.append(Segment(start, length, offset, parent))
+            start += length
+        return cls(tuple(segments))
+
+    @cached_property
+    def length(self) -> int:
+        return sum(segment.length for segment in self.segments)
+
+    def lineage(self, index: int) -> tuple[int, ...]:
+        """The segments from the root down to `index`, itself included."""
+        path = [index]
+        while (parent := self.segments[path[-1]].parent) is not None:
+            path.append(parent)
+        return tuple(reversed(path))
+
+    def leaves(self) -> tuple[int, ...]:
+        """The segments that are nobody's parent."""
+        parents = {segment.parent for segment in self.segments}
+        return tuple(index for index in range(len(self.segments)) if index not in parents)
+
+    def path_positions(self, index: int) -> list[int]:
+        """Row positions of the whole path from the root to the end of segment `index`."""
+        return [
+            position
+            for step in self.lineage(index)
+            for position in range(self.segments[step].start, self.segments[step].start + self.segments[step].length)
+        ]
+
+    @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """The position id of each token: where it stands on its own path."""
+        return tuple(s.offset + step for s in self.segments for step in range(s.length))
+
+    def form(self, key: Hashable, build: Callable[[SegmentPlan], Any]) -> Any:
+        """A backend's own form of this plan, built once."""
+        if key not in self._forms:
+            self._forms[key] = build(self)
+        return self._forms[key]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One flat row, ready for the model: tokens, how they are cut, and what is to be predicted.
+
+    `owners[i]` is the number, within its update, of the sample that segment i belongs to.
+    """
+
+    tokens: tuple[int, ...]
+    plan: SegmentPlan
+    targets: tuple[Target, ...]
+    owners: tuple[int, ...]
+
+
+def tree_length(tree: Tree) -> int:
+    """Tokens that a sample takes in a row: shared prefixes count once."""
+    return sum(len(piece.tokens) for piece in tree)
+
+
+def tree_targets(tree: Tree) -> list[Target]:
+    """What a sample has to predict, in its own coordinates: positions count from the sample's first token.
+
+    The first token of a root has no predictor. The first token of a child is predicted by its parent's last one. A
+    token shared by several leaves counts once for each of them.
+    """
+    children: dict[int, list[int]] = {}
+    starts: list[int] = []
+    for index, piece in enumerate(tree):
+        starts.append(starts[-1] + len(tree[index - 1].tokens) if starts else 0)
+        if piece.parent is not None:
+            children.setdefault(piece.parent, []).append(index)
+
+    def leaves_under(index: int) -> list[int]:
+        below = children.get(index)
+        return [leaf for child in below for leaf in leaves_under(child)] if below else [index]
+
+    targets: list[Target] = []
+    for index, piece in enumerate(tree):
+        leaves = leaves_under(index)
+        for at, (token, weight) in enumerate(zip(piece.tokens, piece.weights, strict=True)):
+            if at > 0:
+                predictor = starts[index] + at - 1
+            elif piece.parent is not None:
+                predictor = starts[piece.parent] + len(tree[piece.parent].tokens) - 1
+            else:
+                continue
+            if weight:
+                targets.extend(Target(predictor, token, weight, leaf) for leaf in leaves)
+    return targets
+
+
+def tree_weight(tree: Tree) -> float:
+    """The loss weight of a sample: its share of the update's divisor."""
+    return float(sum(target.weight for target in tree_targets(tree)))
+
+
+def lay_row(trees: Sequence[Tree], owners: Sequence[int]) -> Row:
+    """Lay samples one behind the other into a row."""
+    tokens: list[int] = []
+    lengths: list[int] = []
+    parents: list[int | None] = []
+    segment_owners: list[int] = []
+    targets: list[Target] = []
+    for tree, owner in zip(trees, owners, strict=True):
+        start, first = len(tokens), len(lengths)
+        for piece in tree:
+            tokens.extend(piece.tokens)
+            lengths.append(len(piece.tokens))
+            parents.append(None if piece.parent is None else first + piece.parent)
+            segment_owners.append(owner)
+        for position, token, weight, leaf in tree_targets(tree):
+            targets.append(Target(start + position, token, weight, first + leaf))
+    return Row(tuple(tokens), SegmentPlan.of(lengths, parents), tuple(targets), tuple(segment_owners))
+
+
+def plan_rows(trees: Sequence[Tree], budget: int) -> list[Row]:
+    """Lay one update's samples into as few rows as fit the token budget (first fit, longest first).
+
+    No sample leaves its update and none is cut: a sample longer than the budget gets a row of its own. The result is
+    a pure function of the arguments.
+    """
+    order = sorted(range(len(trees)), key=lambda index: (-tree_length(trees[index]), index))
+    bins: list[tuple[int, list[int]]] = []
+    for index in order:
+        length = tree_length(trees[index])
+        for at, (used, members) in enumerate(bins):
+            if used + length <= budget:
+                bins[at] = (used + length, [*members, index])
+                break
+        else:
+            bins.append((length, [index]))
+    rows = []
+    for _, members in bins:
+        members = sorted(members)
+        rows.append(lay_row([trees[index] for index in members], members))
+    return rows
