@@ -218,7 +218,7 @@ class Tracker(Block):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Tracker:
-        if len(self.model_fields_set) != 1:
+        if sum(value is not None for value in (self.wandb, self.swanlab, self.tensorboard)) != 1:
             raise ValueError("one tracker an entry, such as `- wandb: {project: poetry}`")
         return self
 
