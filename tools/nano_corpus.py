@@ -58,12 +58,14 @@ HELD_OUT_TOPICS: tuple[tuple[str, str], ...] = (
 )
 
 LONGEST_ANSWER = 16  # lines; longer poems appear only bare, so that a chat fits the model's 512 tokens
-MULTI_TURN_SHARE = 0.06  # of the poems, on top of their single-turn chat
+MULTI_TURN_SHARE = 0.04  # of the poems, on top of their single-turn chat
 SMALL_TALK_SHARE = 0.16
 TITLE_SHARE, EVERYDAY_SHARE = 0.15, 0.30  # of the poem requests; the rest name what the poem is about
 
 _CLEAN_LINE = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]+[，。？！；、]")
-_TITLE_NUMBER = re.compile(r"(?: .*|[（(].*|[其]?[一二三四五六七八九十百]+首?|并序)$")
+_TITLE_NUMBER = re.compile(
+    r"(?:其[一二三四五六七八九十]+|[一二三四五六七八九十百]+[首章]|并序)?(?: .*|[（(].*)?$"
+)
 _NAMES_A_FORM = re.compile("[三四五六七八九]言|绝句|律诗|短句|长句|古体|乐府|[一二三四五六七八九十]韵")
 
 
@@ -84,12 +86,16 @@ def chat_document(messages: Iterable[tuple[str, str]]) -> str:
 
 
 def matching_topics(poem: dict) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Topics as (Chinese, English): those that the title signals, and those that two or more lines signal."""
+    """Topics as (Chinese, English): those that the title signals, and those that the lines signal.
+
+    In the lines a single character is a weak sign and must occur twice; a longer word need not.
+    """
     in_title, in_lines = [], []
+    text = "\n".join(poem["lines"])
     for chinese, english, signals in POEM_TOPICS:
         if any(signal in poem["title"] for signal in signals):
             in_title.append((chinese, english))
-        elif sum(any(signal in line for signal in signals) for line in poem["lines"]) >= 2:
+        elif sum(text.count(signal) * len(signal) for signal in signals) >= 2:
             in_lines.append((chinese, english))
     return in_title, in_lines
 
@@ -112,7 +118,7 @@ def request_for(poem: dict, rng: random.Random) -> str:
         topic = rng.choice(EVERYDAY_WORDS)
     else:
         in_title, in_lines = matching_topics(poem)
-        # The title says best what a poem is about; a word in two lines is a weaker sign.
+        # The title says best what a poem is about; words in its lines are a weaker sign.
         preferred = in_title if in_title and (not in_lines or rng.random() < 0.7) else in_lines
         topic = rng.choice(preferred or EVERYDAY_WORDS)
     chinese, english = topic
@@ -151,7 +157,9 @@ def refuse_held_out(text: str) -> None:
     lowered = text.lower()
     for english, chinese in HELD_OUT_TOPICS:
         if english in lowered or chinese in text:
-            raise ValueError(f"the held-out topic {english} ({chinese}) stands in a training text: {text[:200]!r}")
+            raise ValueError(
+                f"the held-out topic {english} ({chinese}) stands in a training text: {text[:200]!r}"
+            )
 
 
 def build_corpus(poems: Iterable[dict], seed: int) -> Iterator[str]:

@@ -213,3 +213,22 @@ def plan_rows(trees: Sequence[Tree], budget: int) -> list[Row]:
         members = sorted(members)
         rows.append(lay_row([trees[index] for index in members], members))
     return rows
+
+
+def single_paths(tree: Tree) -> list[Tree]:
+    """A sample as its root-to-leaf paths, each a lone root: the same targets and the same total weight."""
+    parents = {piece.parent for piece in tree}
+    paths: list[Tree] = []
+    for leaf in range(len(tree)):
+        if leaf in parents:
+            continue
+        lineage: list[Piece] = []
+        at: int | None = leaf
+        while at is not None:
+            lineage.append(tree[at])
+            at = tree[at].parent
+        lineage.reverse()
+        tokens = tuple(token for piece in lineage for token in piece.tokens)
+        weights = tuple(weight for piece in lineage for weight in piece.weights)
+        paths.append((Piece(tokens, weights),))
+    return paths

@@ -1,0 +1,95 @@
+"""The language-model head over loss rows: log-probabilities without ever building `[T, vocabulary]`.
+
+Only the rows that carry loss come here, and they pass the head in chunks. With a frozen head, the gradient with
+respect to the hidden states is computed in the same pass and is all that is kept, `[R, H]`; with a trained head each
+chunk's logits are recomputed in the backward pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+CHUNK = 256  # loss rows that have logits at one time
+
+
+@dataclass(frozen=True)
+class LogitTransform:
+    """What a family does to the head's output: `cap * tanh(scale * x / cap)`; the cap is optional."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits
+
+    def times_derivative(self, gradient: Tensor, logits: Tensor) -> Tensor:
+        """`gradient` with respect to the transformed `logits`, carried back to the head's output."""
+        if self.softcap is not None:
+            gradient = gradient * (1 - (logits / self.softcap) ** 2)
+        return gradient * self.scale if self.scale != 1.0 else gradient
+
+
+class _FrozenHeadLogprobs(torch.autograd.Function):
+    """log softmax(transform(h W^T + b))[target], with d/dh = transform'(onehot - softmax) W saved as `[R, H]`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, transform: LogitTransform
+    ) -> Tensor:
+        logprobs = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        for begin in range(0, hidden.shape[0], CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            wanted = targets[rows, None]
+            logits = transform(nn.functional.linear(hidden[rows].to(weight.dtype), weight, bias).float())
+            logsumexp = logits.logsumexp(-1, keepdim=True)
+            logprobs[rows] = (logits.gather(1, wanted) - logsumexp)[:, 0]
+            if gradient is not None:
+                slope = -(logits - logsumexp).exp_()
+                slope.scatter_add_(1, wanted, torch.ones_like(wanted, dtype=slope.dtype))
+                slope = transform.times_derivative(slope, logits)
+                gradient[rows] = (slope.to(weight.dtype) @ weight).to(hidden.dtype)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return logprobs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * grads[0][:, None].to(gradient.dtype), None, None, None, None)
+
+
+def _chunk_logprobs(hidden: Tensor, targets: Tensor, head: nn.Module, transform: LogitTransform) -> Tensor:
+    logits = transform(head(hidden).float())
+    return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+
+
+def target_logprobs(hidden: Tensor, targets: Tensor, head: nn.Module, transform: LogitTransform) -> Tensor:
+    """Log-probability of each target token.
+
+    Args:
+        hidden: [R, H], the hidden states that predict.
+        targets: [R], token ids.
+        head: the model's output layer.
+        transform: what the family does to its logits.
+
+    Returns:
+        [R] in fp32, differentiable.
+    """
+    if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
+        with torch.autocast(hidden.device.type, enabled=False):
+            return _FrozenHeadLogprobs.apply(hidden, head.weight, head.bias, targets, transform)  # type: ignore[no-any-return,no-untyped-call]
+    chunks = [
+        checkpoint(_chunk_logprobs, hidden[i : i + CHUNK], targets[i : i + CHUNK], head, transform, use_reentrant=False)
+        for i in range(0, hidden.shape[0], CHUNK)
+    ]
+    return torch.cat(chunks)

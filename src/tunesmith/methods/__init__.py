@@ -1,0 +1,13 @@
+"""Methods: what is learned from a sample, each one small file with a pure loss.
+
+A new method is one file, one line here and one test.
+"""
+
+from tunesmith.methods.base import Method
+from tunesmith.methods.pretrain import Pretrain
+from tunesmith.methods.sft import Sft
+
+METHODS: dict[str, type[Method]] = {
+    "sft": Sft,
+    "pretrain": Pretrain,
+}

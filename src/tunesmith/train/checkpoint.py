@@ -1,0 +1,164 @@
+"""Checkpoints: everything that the next step depends on, whole or not at all.
+
+A checkpoint is a folder with the trainable weights, the optimizer's state, a small state file and a manifest of sizes
+and SHA-256 sums. It is written to a temporary folder, flushed and renamed. One that does not match its manifest is
+never used: `newest_good` says so and goes to the one before.
+
+What is not here because nothing depends on it: generator states (every row reseeds from (seed, step, row)), the
+learning rate (a pure function of the step) and the order of data (a pure function of (seed, epoch)).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from tunesmith.errors import TunesmithError
+from tunesmith.rundir import RunDir, folder_written_whole, read_json, write_bytes
+
+log = logging.getLogger("tunesmith")
+
+_WEIGHTS, _OPTIMIZER, _STATE, _MANIFEST = "trainable.safetensors", "optimizer.pt", "state.json", "manifest.json"
+
+
+@dataclass
+class TrainState:
+    """Where training stands after `step` updates. `window_*` are the sums since the last line of metrics.jsonl."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    window_loss: float = 0.0
+    window_weight: float = 0.0
+    best_loss: float | None = None
+    best_step: int | None = None
+    evals_without_better: int = 0
+    stopped_early: bool = False
+    metrics_length: int = 0
+
+
+class DamagedCheckpoint(TunesmithError):
+    """A checkpoint that does not match its manifest."""
+
+
+def save_checkpoint(
+    run: RunDir,
+    state: TrainState,
+    weights: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None,
+    identity: Mapping[str, Any],
+) -> Path:
+    """Write the checkpoint of `state.step`.
+
+    Args:
+        identity: what a checkpoint belongs to (fingerprints of recipe, data and model); resume compares it.
+
+    Raises:
+        WorkError: the disk is full; earlier checkpoints are untouched.
+    """
+    state.metrics_length = run.metrics_length()
+    folder = run.checkpoint(state.step)
+    optimizer_bytes = io.BytesIO()
+    torch.save({"optimizer": optimizer.state_dict(), "scaler": scaler and scaler.state_dict()}, optimizer_bytes)
+    contents = {
+        _WEIGHTS: save({name: weight.detach().contiguous().cpu() for name, weight in weights.items()}),
+        _OPTIMIZER: optimizer_bytes.getvalue(),
+        _STATE: json.dumps({"state": asdict(state), "identity": dict(identity)}, indent=2).encode(),
+    }
+    with folder_written_whole(folder) as temporary:
+        manifest = {}
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+            manifest[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        write_bytes(temporary / _MANIFEST, json.dumps(manifest, indent=2).encode())
+    return folder
+
+
+def prune(run: RunDir, keep: int, best_step: int | None) -> None:
+    """Remove all but the `keep` newest checkpoints and the best one.
+
+    Each is renamed out of sight first, so a kill in between leaves no half checkpoint behind under its name.
+    """
+    for folder in run.checkpoints_newest_first()[keep:]:
+        if best_step is not None and folder == run.checkpoint(best_step):
+            continue
+        doomed = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.replace(folder, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def check(folder: Path) -> dict[str, Any]:
+    """The state file of a checkpoint that is whole.
+
+    Raises:
+        DamagedCheckpoint: a file is missing or differs from the manifest.
+    """
+    try:
+        manifest = read_json(folder / _MANIFEST)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise DamagedCheckpoint("it has no readable manifest", where=str(folder))
+    for name in (_WEIGHTS, _OPTIMIZER, _STATE):
+        path = folder / name
+        if not path.is_file() or name not in manifest:
+            raise DamagedCheckpoint(f"{name} is missing", where=str(folder))
+        if path.stat().st_size != manifest[name]["bytes"] or _sha256(path) != manifest[name]["sha256"]:
+            raise DamagedCheckpoint(f"{name} is not what was written", where=str(folder))
+    return dict(json.loads((folder / _STATE).read_text("utf-8")))
+
+
+def newest_good(run: RunDir) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that is whole, with its state; damaged ones are named in the log and passed over."""
+    for folder in run.checkpoints_newest_first():
+        try:
+            return folder, check(folder)
+        except DamagedCheckpoint as damage:
+            log.warning("damaged checkpoint passed over: %s", damage)
+    return None
+
+
+def restore(
+    folder: Path,
+    weights: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """Put a checkpoint's weights, and with an optimizer given its state too, back in place, types kept exactly."""
+    try:
+        saved = load_file(folder / _WEIGHTS)
+    except SafetensorError as error:
+        raise DamagedCheckpoint(f"{_WEIGHTS} cannot be read ({error})", where=str(folder)) from error
+    if saved.keys() != weights.keys():
+        raise DamagedCheckpoint("it holds other weights than this recipe trains", where=str(folder))
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(saved[name])
+    if optimizer is None:
+        return
+    stored = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
+    optimizer.load_state_dict(stored["optimizer"])
+    if scaler is not None and stored["scaler"]:
+        scaler.load_state_dict(stored["scaler"])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+

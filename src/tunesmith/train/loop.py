@@ -1,0 +1,238 @@
+"""The training loop. There is one; methods, models and devices differ, this does not."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tunesmith.config.schema import Train
+from tunesmith.data.schema import Sample
+from tunesmith.errors import Interrupted, WorkError
+from tunesmith.methods import Method
+from tunesmith.models.policy import Policy
+from tunesmith.rundir import RunDir
+from tunesmith.segments import Row, Tree, lay_row, plan_rows, single_paths
+from tunesmith.train import checkpoint
+from tunesmith.train.checkpoint import TrainState
+from tunesmith.train.device import peak_memory_bytes
+from tunesmith.train.events import Events
+from tunesmith.train.optim import learning_rate, make_optimizer
+from tunesmith.train.order import Schedule
+
+log = logging.getLogger("tunesmith")
+
+_EVAL_SAMPLES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the loop works on; all of it is settled before step 1."""
+
+    train: Train
+    run: RunDir
+    policy: Policy
+    method: Method
+    samples: Sequence[Sample]
+    held_out: Sequence[Sample]
+    row_tokens: int
+    identity: Mapping[str, Any]  # what a checkpoint must belong to
+    events: Events
+    stop_wanted: Callable[[], bool]
+
+    @property
+    def schedule(self) -> Schedule:
+        train = self.train
+        return Schedule(
+            len(self.samples), train.batch_size * train.accumulate, train.epochs, train.max_steps, train.seed
+        )
+
+    def rows(self, trees: Sequence[Tree]) -> list[Row]:
+        """Lay samples into rows: under the token budget, or one path a row where the family needs that."""
+        if self.policy.segments:
+            return plan_rows(trees, self.row_tokens)
+        return [lay_row([path], [owner]) for owner, tree in enumerate(trees) for path in single_paths(tree)]
+
+
+@dataclass(frozen=True)
+class _Update:
+    loss: float
+    grad_norm: float
+    tokens: int
+
+
+def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
+    """Train from `start` (a checkpoint folder and its state), or from step 0, to the end.
+
+    Raises:
+        Interrupted: a stop was wanted; the checkpoint of the last step is written.
+        WorkError: the loss is not a number, or the disk is full.
+    """
+    schedule, train = job.schedule, job.train
+    weights = job.policy.trainable()
+    optimizer = make_optimizer(weights, train)
+    scaler = torch.amp.GradScaler() if job.policy.compute == torch.float16 else None
+    state = TrainState()
+    if start is not None:
+        folder, state = start
+        checkpoint.restore(folder, weights, optimizer, scaler)
+
+    def save() -> None:
+        folder = checkpoint.save_checkpoint(job.run, state, weights, optimizer, scaler, job.identity)
+        checkpoint.prune(job.run, train.keep, state.best_step)
+        job.events.checkpoint(state.step, folder)
+
+    window_began, window_tokens = time.perf_counter(), state.tokens
+    while state.step < schedule.total_steps and not state.stopped_early:
+        began = time.perf_counter()
+        rate = learning_rate(train, state.step, schedule.total_steps)
+        update = _one_update(job, schedule, optimizer, scaler, state.step, rate)
+        state.step += 1
+        state.tokens += update.tokens
+        state.window_loss += update.loss
+        state.window_weight += 1
+        state.seconds += time.perf_counter() - began
+        last = state.step == schedule.total_steps
+
+        if state.step % train.log_every == 0 or last:
+            elapsed = time.perf_counter() - window_began
+            _log(job, schedule, state, rate, update, (state.tokens - window_tokens) / max(elapsed, 1e-9))
+            window_began, window_tokens = time.perf_counter(), state.tokens
+        better = False
+        if job.held_out and (_due(train.eval_every, state.step, schedule) or last):
+            better = _evaluate_and_judge(job, schedule, state)
+            window_began = time.perf_counter()
+        wanted = job.stop_wanted()
+        if (
+            _due(train.save_every, state.step, schedule)
+            or (better and train.keep_best)
+            or last
+            or state.stopped_early
+            or wanted
+        ):
+            save()
+        if wanted and not last:
+            raise Interrupted(
+                f"stopped after step {state.step} of {schedule.total_steps}; the checkpoint is written",
+                remedy=f"go on with: tunesmith resume {job.run.folder}",
+            )
+    return state
+
+
+def _one_update(
+    job: Job,
+    schedule: Schedule,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None,
+    step: int,
+    rate: float,
+) -> _Update:
+    """Gradients of one update's samples, summed over its rows, clipped; one optimizer step."""
+    numbers = schedule.update(step)
+    trees = [job.samples[number].tree for number in numbers]
+    totals = job.method.plan(trees)
+    rows = job.rows(trees)
+    loss = 0.0
+    with job.policy.training_mode():
+        for index, row in enumerate(rows):
+            job.policy.seat(step, index)
+            terms = job.method.loss(job.policy, row)
+            row_loss = torch.stack([term.coefficient * term.sum / totals[term.name] for term in terms]).sum()
+            (row_loss if scaler is None else scaler.scale(row_loss)).backward()
+            loss += row_loss.item()
+            if not math.isfinite(loss):
+                places = [str(job.samples[numbers[owner]].place) for owner in dict.fromkeys(row.owners)]
+                raise _not_a_number(job, step, "the loss", places)
+
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    grad_norm = float(
+        torch.nn.utils.clip_grad_norm_(weights, math.inf if job.train.max_grad_norm is None else job.train.max_grad_norm)
+    )
+    # Under fp16 an overflow is part of finding the scale: the scaler skips that step by itself.
+    if scaler is None:
+        if not math.isfinite(grad_norm):
+            raise _not_a_number(job, step, "the gradient", [str(job.samples[n].place) for n in numbers])
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return _Update(loss, grad_norm if math.isfinite(grad_norm) else 0.0, sum(len(row.tokens) for row in rows))
+
+
+def _not_a_number(job: Job, step: int, what: str, places: list[str]) -> WorkError:
+    kept = job.run.checkpoints_newest_first()
+    return WorkError(
+        f"{what} of step {step + 1} is not a finite number; its rows are {', '.join(places[:8])}"
+        + (f" and {len(places) - 8} more" if len(places) > 8 else ""),
+        remedy="lower train.learning_rate or use model.precision: fp32, and look at these rows; "
+        + (f"the last checkpoint is kept: {kept[0]}" if kept else "no checkpoint was written yet"),
+    )
+
+
+def _due(every: int | str, step: int, schedule: Schedule) -> bool:
+    return schedule.ends_epoch(step) if every == "epoch" else step % int(every) == 0
+
+
+def _log(
+    job: Job, schedule: Schedule, state: TrainState, rate: float, update: _Update, tokens_per_second: float
+) -> None:
+    """Write a line of metrics.jsonl. Its first six columns are the same in every run of the recipe."""
+    line = {
+        "step": state.step,
+        "epoch": round(schedule.epoch_after(state.step), 6),
+        "loss": state.window_loss / state.window_weight,
+        "learning_rate": rate,
+        "grad_norm": update.grad_norm,
+        "tokens": state.tokens,
+        "tokens_per_second": round(tokens_per_second, 2),
+        "peak_memory_bytes": peak_memory_bytes(job.policy.device),
+        "seconds": round(state.seconds, 3),
+    }
+    state.window_loss = state.window_weight = 0.0
+    job.run.append_metrics(line)
+    job.events.step(line)
+
+
+def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool:
+    """Measure the held-out loss, write it down, and say whether it is the best so far."""
+    began = time.perf_counter()
+    loss = held_out_loss(job)
+    state.seconds += time.perf_counter() - began
+    line = {"step": state.step, "epoch": round(schedule.epoch_after(state.step), 6), "eval_loss": loss}
+    job.run.append_metrics(line)
+    job.events.eval(line)
+    early = job.train.early_stop
+    better = state.best_loss is None or loss < state.best_loss - (early.min_delta if early else 0.0)
+    if better:
+        state.best_loss, state.best_step, state.evals_without_better = loss, state.step, 0
+    else:
+        state.evals_without_better += 1
+    if early and state.evals_without_better >= early.patience and state.step < schedule.total_steps:
+        state.stopped_early = True
+        log.info(
+            "stopping early at step %d: no better eval_loss for %d evaluations", state.step, state.evals_without_better
+        )
+    return better
+
+
+def held_out_loss(job: Job) -> float:
+    """The method's loss over the held-out samples: its terms' sums over their total weights."""
+    trees = [sample.tree for sample in job.held_out]
+    totals = job.method.plan(trees)
+    loss = 0.0
+    with job.policy.scoring_mode():
+        for begin in range(0, len(trees), _EVAL_SAMPLES_AT_ONCE):
+            for row in job.rows(trees[begin : begin + _EVAL_SAMPLES_AT_ONCE]):
+                for term in job.method.loss(job.policy, row):
+                    loss += term.coefficient * float(term.sum) / totals[term.name]
+    return loss

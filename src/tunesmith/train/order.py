@@ -1,0 +1,53 @@
+"""In which order samples are seen: a pure function of (seed, epoch), so a resumed run sees the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@lru_cache(maxsize=2)
+def epoch_order(samples: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """The sample numbers in the order of epoch `epoch` (from 0)."""
+    return tuple(np.random.Generator(np.random.PCG64([seed, epoch])).permutation(samples).tolist())
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which samples make up each update.
+
+    An epoch's last update takes what is left, so every sample is seen exactly once an epoch.
+    """
+
+    samples: int
+    an_update: int
+    epochs: int
+    max_steps: int | None
+    seed: int
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return -(-self.samples // self.an_update)
+
+    @property
+    def total_steps(self) -> int:
+        if self.max_steps is not None:
+            return self.max_steps
+        return self.steps_an_epoch * self.epochs
+
+    def update(self, step: int) -> tuple[int, ...]:
+        """Sample numbers of update `step` (from 0)."""
+        epoch, within = divmod(step, self.steps_an_epoch)
+        order = epoch_order(self.samples, self.seed, epoch)
+        return order[within * self.an_update : (within + 1) * self.an_update]
+
+    def epoch_after(self, step: int) -> float:
+        """How many epochs are done after `step` updates, such as 1.5."""
+        whole, within = divmod(step, self.steps_an_epoch)
+        return whole + within * self.an_update / self.samples
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch is done after `step` updates."""
+        return step % self.steps_an_epoch == 0
