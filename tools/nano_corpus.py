@@ -82,7 +82,8 @@ def bare_document(poem: dict) -> str:
 
 def chat_document(messages: Iterable[tuple[str, str]]) -> str:
     """Render (role, content) pairs as the tokenizer's chat template does."""
-    return "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
+    text = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
+    return text.removesuffix("\n")  # nothing is generated behind the end token
 
 
 def matching_topics(poem: dict) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -36,7 +36,7 @@ class TunesmithError(Exception):
         sentence = sentence.rstrip(".") + "."
         if self.remedy:
             remedy = self.remedy.rstrip(".")
-            sentence += f" {remedy[:1].upper()}{remedy[1:]}."
+            sentence += f" {remedy[:1].upper()}{remedy[1:]}" + ("" if remedy.endswith("?") else ".")
         return sentence
 
 

@@ -22,10 +22,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row as the reader found it."""
+    """A row as the reader found it. Where it could not be parsed, `value` is None and `problem` says why."""
 
     value: Any
     place: Place
+    problem: BadRow | None = None
 
 
 @dataclass(frozen=True)

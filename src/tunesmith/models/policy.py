@@ -38,6 +38,13 @@ def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
         model.set_attn_implementation(own)
 
 
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Gradient checkpointing: each layer keeps its input only and is run again in the backward pass."""
+    # transformers renamed the call on the way to 6.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def logit_transform(config: Any) -> LogitTransform:
     """What a family does to its logits, read off its configuration (and checked by the probe)."""
     text = config.get_text_config()

@@ -1,0 +1,139 @@
+"""`tunesmith train`, `resume` and `quickstart`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from tunesmith.rundir import RunDir
+    from tunesmith.train.events import Listener
+
+_ANSWERS_SHOWN = 4
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a shipped recipe's name.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as train.epochs=2.")
+    ] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="The run folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a run that is already there.")] = False,
+) -> None:
+    """Train a recipe and show what it learned."""
+    from tunesmith.config.load import load
+
+    loaded = load(recipe, overrides or (), output=output)
+    with _at_work() as (console, listeners, stop_wanted):
+        from tunesmith import pipeline
+
+        run = pipeline.train(loaded, overwrite=overwrite, listeners=listeners, stop_wanted=stop_wanted)
+        _show_result(console, run)
+
+
+def resume(run: Annotated[str, typer.Argument(help="The run folder.")]) -> None:
+    """Go on with an interrupted run, to the same end as if it had never stopped."""
+    with _at_work() as (console, listeners, stop_wanted):
+        from tunesmith import pipeline
+
+        _show_result(console, pipeline.resume(run, listeners=listeners, stop_wanted=stop_wanted))
+
+
+def quickstart(
+    output: Annotated[str, typer.Option("-o", "--output", help="The run folder; a run in it is replaced.")] = (
+        "runs/quickstart"
+    ),
+) -> None:
+    """Teach the embedded model five-character poems in about a minute, and see that it worked."""
+    from tunesmith.config.load import load
+
+    loaded = load("poetry-nano", ["name=quickstart"], output=output)
+    with _at_work() as (console, listeners, stop_wanted):
+        console.print(
+            "[bold]tunesmith quickstart[/]: the embedded model writes poems, but knows no fixed form. It now learns "
+            "from 64 quatrains\nof five characters a line, and is asked before and after for poems on topics that no "
+            "training text mentions.\n"
+        )
+        from tunesmith import pipeline
+
+        run = pipeline.train(loaded, overwrite=True, listeners=listeners, stop_wanted=stop_wanted)
+        _show_result(console, run)
+
+
+def _show_result(console: Console, run: RunDir) -> None:
+    """Before and after, and what to do next."""
+    from tunesmith.cli.side_by_side import show
+    from tunesmith.rundir import read_json
+
+    evidence = read_json(run.before_after)
+    if evidence is not None and all("tuned" in sample for sample in evidence["samples"]):
+        rows = [(s["prompt"], (s["base"], s["tuned"])) for s in evidence["samples"]]
+        show(console, ("base", "tuned"), rows, evidence["scores"], at_most=_ANSWERS_SHOWN)
+    result = run.result()
+    console.print(f"result   {result}", highlight=False, soft_wrap=True)
+    console.print(f"report   {run.report}", highlight=False, soft_wrap=True)
+    console.print(f"ask it   tunesmith chat {run.folder}", highlight=False, soft_wrap=True)
+
+
+class _StopButton:
+    """Ctrl-C while the loop runs asks it to stop after the step; at any other time it interrupts at once."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.in_loop = False
+        self.pressed = False
+
+    def press(self, *_: Any) -> None:
+        if not self.in_loop or self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        self._console.print("finishing this step and writing a checkpoint; Ctrl-C again stops at once")
+
+    def listener(self) -> Listener:
+        from tunesmith.train.events import Listener, RunInfo
+
+        button = self
+
+        class LoopWatch(Listener):
+            name = "interrupt handling"
+
+            def on_start(self, run: RunInfo) -> None:
+                self.total_steps = run.total_steps
+                button.in_loop = run.start_step < run.total_steps
+
+            def on_step(self, metrics: dict[str, Any]) -> None:
+                if metrics["step"] >= self.total_steps:
+                    button.in_loop = False
+
+        return LoopWatch()
+
+
+@contextmanager
+def _at_work() -> Iterator[tuple[Console, list[Listener], Callable[[], bool]]]:
+    """The terminal while a run is worked on: log lines, the progress bar, and what Ctrl-C does."""
+    from tunesmith.cli.console import console, log_to_console, quiet_libraries
+    from tunesmith.cli.progress import progress_listener
+
+    quiet_libraries()
+    button = _StopButton(console)
+    before = {number: signal.signal(number, button.press) for number in _stop_signals()}
+    try:
+        with log_to_console():
+            yield console, [progress_listener(console), button.listener()], lambda: button.pressed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    # What a scheduler sends before it kills deserves a checkpoint too; Windows has only Ctrl-C.
+    return (signal.SIGINT,) if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""Configuration: the recipe's types and how one is read."""

@@ -1,0 +1,1 @@
+"""Evaluation: side by side, with numbers."""

@@ -1,0 +1,88 @@
+"""Several models asked the same questions, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.config.schema import Generation
+from tunesmith.errors import InputError
+from tunesmith.evaluation.before_after import score_replies
+from tunesmith.infer.open import Opened, open_speaker
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`answers[i][j]` is what model j answered to prompt i; `scores[title]` are that model's numbers."""
+
+    titles: tuple[str, ...]
+    prompts: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...]
+    scores: dict[str, dict[str, float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "models": list(self.titles),
+            "samples": [
+                {"prompt": prompt, "answers": dict(zip(self.titles, answers, strict=True))}
+                for prompt, answers in zip(self.prompts, self.answers, strict=True)
+            ],
+            "scores": self.scores,
+        }
+
+
+def compare(names: Sequence[str], prompts: Sequence[str] | None = None, *, device: str = "auto") -> Comparison:
+    """Ask each model the same prompts in the same way.
+
+    Args:
+        names: runs, models or adapters; the first run among them gives prompts, generation and metrics.
+        prompts: questions to ask instead.
+
+    Raises:
+        InputError: one cannot be loaded, a name is given twice, or nobody brings a prompt.
+    """
+    if len(set(names)) < len(names):
+        raise InputError("a model is named twice", remedy="name each model once")
+    lead: Opened | None = None
+    columns: list[list[str]] = []
+    scores: dict[str, dict[str, float]] = {}
+    # The run that brings the questions is opened first, whichever place it has in the table.
+    order = sorted(range(len(names)), key=lambda index: not _is_run(names[index]))
+    replies_of: dict[int, list[Any]] = {}
+    for index in order:
+        opened = open_speaker(names[index], device=device)
+        lead = lead or opened
+        asked = tuple(prompts) if prompts else lead.prompts
+        if not asked:
+            raise InputError(
+                "there is nothing to ask: none of the models is a run whose recipe has prompts",
+                remedy='give questions with --prompt "..."',
+            )
+        replies_of[index] = opened.speaker.answer(asked, lead.generation)
+    assert lead is not None
+    trained_answers = _training_answers(lead)
+    for index, name in enumerate(names):
+        columns.append([reply.text for reply in replies_of[index]])
+        scores[name] = score_replies(replies_of[index], lead.metrics, trained_answers)
+    asked = tuple(prompts) if prompts else lead.prompts
+    return Comparison(tuple(names), asked, tuple(zip(*columns, strict=True)), scores)
+
+
+def _is_run(name: str) -> bool:
+    from tunesmith.rundir import RunDir
+
+    return RunDir(name).holds_a_run()
+
+
+def _training_answers(lead: Opened) -> list[str]:
+    """The answers that the leading run was trained on, for the metrics that look for copies."""
+    if lead.run is None:
+        return []
+    from tunesmith.config.load import load
+    from tunesmith.data.build import build
+    from tunesmith.methods import METHODS
+
+    recipe = load(str(lead.run.recipe))
+    data = build(recipe.data, METHODS[recipe.method.name].consumes, lead.speaker.renderer, recipe.train.seed)
+    return [sample.answer for sample in data.train if sample.answer is not None]

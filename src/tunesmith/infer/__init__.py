@@ -1,0 +1,1 @@
+"""Inference: talking to a run, a model or an adapter."""

@@ -1,0 +1,51 @@
+"""A conversation that keeps its history, and the few commands a chat understands. No terminal in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tunesmith.config.schema import Generation
+from tunesmith.data.schema import Message
+from tunesmith.infer.speaker import Reply, Speaker
+
+QUIT_WORDS = ("quit", "exit", "q")
+HELP = "/reset forgets the conversation · /system TEXT sets a system prompt · quit, exit or q leaves"
+
+
+@dataclass
+class Chat:
+    """A conversation with a speaker."""
+
+    speaker: Speaker
+    options: Generation
+    system: str | None = None
+    turns: list[Message] = field(default_factory=list)
+    _asked: int = 0
+
+    def say(self, text: str, on_text: Callable[[str], None] | None = None) -> Reply:
+        """Say something and get the answer; both stay in the conversation."""
+        system = [] if self.system is None else [Message("system", self.system, 0.0)]
+        turns = [*self.turns, Message("user", text, 0.0)]
+        reply = self.speaker.reply([[*system, *turns]], self.options, first_number=self._asked, on_text=on_text)[0]
+        self.turns = [*turns, Message("assistant", reply.text, 0.0)]
+        self._asked += 1
+        return reply
+
+    def command(self, text: str) -> str | None:
+        """Carry out a `/command`; returns what to tell the user, or None if `text` is none."""
+        word, _, rest = text.strip().partition(" ")
+        if word == "/reset":
+            self.turns = []
+            return "the conversation is forgotten"
+        if word == "/system":
+            self.system = rest.strip() or None
+            self.turns = []
+            return (
+                "the system prompt is the recipe's again, and the conversation is forgotten"
+                if self.system is None
+                else "the system prompt is set, and the conversation is forgotten"
+            )
+        if word.startswith("/"):
+            return f"there is no command {word}; {HELP}"
+        return None

@@ -1,0 +1,362 @@
+"""The whole flow on one page: recipe -> data -> model -> train -> evidence.
+
+    from tunesmith import pipeline
+    from tunesmith.config.load import load
+
+    run = pipeline.train(load("recipe.yaml", ["train.epochs=2"]))
+    print(run.read_metrics()[-1])
+
+Everything is written to the run folder as it happens; `resume` finds there what `train` left, wherever it was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from tunesmith.config.load import dump, load
+from tunesmith.config.schema import Recipe
+from tunesmith.data.build import DataSet, build
+from tunesmith.data.render import Renderer
+from tunesmith.errors import InputError, Interrupted
+from tunesmith.evaluation.before_after import ask_prompts, base_replies, before_after
+from tunesmith.infer.speaker import Reply, Speaker
+from tunesmith.methods import METHODS
+from tunesmith.metrics import metric_named
+from tunesmith.models.adapters import add_adapter, load_adapter
+from tunesmith.models.load import DTYPES, end_token_ids, load_model, load_tokenizer
+from tunesmith.models.policy import Policy, recompute_activations
+from tunesmith.models.probe import Probe, probe
+from tunesmith.models.save import About, save_result
+from tunesmith.models.source import fingerprint, licence, resolve
+from tunesmith.report.curve import draw_curve
+from tunesmith.report.html import write_report
+from tunesmith.rundir import RunDir, read_json, write_json
+from tunesmith.segments import tree_length
+from tunesmith.train import checkpoint
+from tunesmith.train.checkpoint import TrainState
+from tunesmith.train.device import out_of_memory_is_a_work_error
+from tunesmith.train.environment import (
+    Choices,
+    choose_compute,
+    choose_row_tokens,
+    describe,
+    settle_determinism,
+    stored_choices,
+)
+from tunesmith.train.events import Events, Listener, Outcome, RunInfo
+from tunesmith.train.loop import Job, run_loop
+from tunesmith.train.trackers import open_trackers
+
+log = logging.getLogger("tunesmith")
+
+
+def train(
+    recipe: Recipe,
+    *,
+    overwrite: bool = False,
+    listeners: Sequence[Listener] = (),
+    stop_wanted: Callable[[], bool] = lambda: False,
+) -> RunDir:
+    """Train a recipe from the start, in a new run folder.
+
+    Args:
+        overwrite: replace a run that is already in the folder.
+        listeners: told what happens, besides the recipe's trackers.
+        stop_wanted: asked after each step; when true, a checkpoint is written and `Interrupted` raised.
+
+    Raises:
+        InputError: the recipe, the data or the folder is not right; nothing was trained.
+        WorkError: disk, memory or numbers failed on the way; the last checkpoint is good.
+        Interrupted: `stop_wanted` said so.
+    """
+    run = RunDir(recipe.output_folder)
+    with run.locked():
+        run.create(dump(recipe), overwrite=overwrite)
+        return _work(recipe, run, listeners, stop_wanted)
+
+
+def resume(
+    folder: Path | str, *, listeners: Sequence[Listener] = (), stop_wanted: Callable[[], bool] = lambda: False
+) -> RunDir:
+    """Go on with a run from its last good checkpoint, to the same end as if it had never been interrupted.
+
+    Raises: as `train`; `InputError` also where there is no run, or where its data or model have changed.
+    """
+    run = RunDir(folder)
+    if not run.holds_a_run():
+        raise InputError(
+            f"there is no run in {folder}", expected="a folder with recipe.yaml", remedy="start one with: tunesmith train"
+        )
+    with run.locked():
+        if (read_json(run.environment) or {}).get("finished") and run.report.is_file():
+            log.info("%s is finished already; nothing to resume", run.folder)
+            return run
+        return _work(load(str(run.recipe)), run, listeners, stop_wanted)
+
+
+def _work(
+    recipe: Recipe, run: RunDir, listeners: Sequence[Listener], stop_wanted: Callable[[], bool]
+) -> RunDir:
+    with _logged_to(run):
+        for name in recipe.evaluate.metrics:
+            metric_named(name)
+        prepared = prepare(recipe)
+        write_json(run.data, prepared.data.ledgers)
+        with out_of_memory_is_a_work_error():
+            stage = _set_up(recipe, run, prepared)
+        events = Events([*listeners, *open_trackers(recipe)])
+        try:
+            with out_of_memory_is_a_work_error():
+                _train_and_show(recipe, run, prepared, stage, events, stop_wanted)
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+            log.error("%s", error) if status == "failed" else log.info("%s", error)
+            events.end(Outcome(status, str(error)))
+            raise
+        events.end(Outcome("finished"))
+    return run
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data as the model will see it: what `check` shows, before any weights are loaded."""
+
+    model_folder: Path
+    tokenizer: Any
+    renderer: Renderer
+    template: str | None
+    data: DataSet
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Recipe -> tokenizer, template and every row rendered.
+
+    Raises:
+        InputError: the model cannot be had, or the data is not right.
+    """
+    model = recipe.model
+    folder = resolve(model.source, revision=model.revision, cache_dir=model.cache_dir)
+    tokenizer = load_tokenizer(folder, trust_remote_code=model.trust_remote_code)
+    template = _template(recipe)
+    renderer = Renderer(
+        tokenizer=tokenizer,
+        template=template,
+        system=recipe.data.system,
+        end_ids=end_token_ids(folder, tokenizer),
+    )
+    data = build(recipe.data, METHODS[recipe.method.name].consumes, renderer, recipe.train.seed)
+    return Prepared(folder, tokenizer, renderer, template, data)
+
+
+def _template(recipe: Recipe) -> str | None:
+    if recipe.data.template is None:
+        return None
+    path = Path(recipe.data.template)
+    if not path.is_file():
+        raise InputError(f"there is no chat template {path}", where="data.template", expected="a Jinja file")
+    return path.read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What is in memory when training begins."""
+
+    model: nn.Module
+    policy: Policy
+    choices: Choices
+    base: list[Reply]
+    identity: dict[str, str]
+    environment: dict[str, Any]
+
+
+def _set_up(recipe: Recipe, run: RunDir, prepared: Prepared) -> _Stage:
+    """Load the model, settle every automatic choice, ask the untuned model, and put the adapter on."""
+    stored = stored_choices(read_json(run.environment))
+    device, precision, threads = choose_compute(recipe, stored)
+    settle_determinism(device, threads)
+    compute = DTYPES[precision]
+    full = recipe.adapter.type == "none"
+    model = load_model(
+        prepared.model_folder,
+        dtype=DTYPES["fp32"] if full else compute,
+        device=device,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+    found = Probe(stored.packed_rows, stored.packed_rows_because) if stored else probe(model, compute=compute)
+    if not found.segments:
+        log.warning("%s: one sequence a row, with the family's own attention", found.reason)
+    longest = max(tree_length(sample.tree) for sample in [*prepared.data.train, *prepared.data.eval])
+    choices = Choices(
+        device, precision, threads, choose_row_tokens(recipe, longest), found.segments, found.reason
+    )
+    base = _base_replies(recipe, run, prepared, model)
+    tuned = _put_adapter_on(recipe, model)
+    if recipe.train.gradient_checkpointing:
+        recompute_activations(model)
+    policy = Policy(tuned, segments=found.segments, compute=compute, seed=recipe.train.seed)
+    identity = _identity(recipe, prepared)
+    fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
+    about_model = describe(recipe, choices, fingerprints, licence(prepared.model_folder))
+    write_json(run.environment, about_model)
+    trained = sum(weight.numel() for weight in policy.trainable().values())
+    total = sum(weight.numel() for weight in tuned.parameters())
+    log.info("device %s, %s, %d threads; %s", device, precision, threads, found.reason)
+    log.info("%s of %s parameters are trained (%.2f%%)", f"{trained:,}", f"{total:,}", 100 * trained / total)
+    return _Stage(tuned, policy, choices, base, identity, about_model)
+
+
+def _base_replies(recipe: Recipe, run: RunDir, prepared: Prepared, model: PreTrainedModel) -> list[Reply]:
+    """The untuned model's answers: those of an earlier start of this run, or asked now."""
+    if not recipe.evaluate.prompts:
+        return []
+    replies = base_replies(read_json(run.before_after), recipe.evaluate)
+    if replies is None:
+        log.info("asking the untuned model %d questions", len(recipe.evaluate.prompts))
+        replies = ask_prompts(Speaker(model, prepared.renderer, recipe.model.source), recipe.evaluate)
+        _write_before_after(recipe, run, prepared, replies, None)
+    return replies
+
+
+def _put_adapter_on(recipe: Recipe, model: PreTrainedModel) -> nn.Module:
+    """A fresh adapter, one to go on from, or (full tuning) none."""
+    adapter = recipe.adapter
+    if adapter.type == "none":
+        return model.requires_grad_(True)
+    if adapter.start is None:
+        return add_adapter(model, adapter, base_name=recipe.model.source, seed=recipe.train.seed)
+    start = RunDir(adapter.start)
+    folder = start.result() if start.holds_a_run() else Path(adapter.start)
+    if folder is None:
+        raise InputError(
+            f"the run {start.folder} has no result to start from", remedy=f"finish it: tunesmith resume {start.folder}"
+        )
+    return load_adapter(model, folder, trainable=True)
+
+
+def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, str]:
+    """What the bits of a run depend on; a checkpoint of another identity is not resumed from."""
+    shaping = recipe.model_dump(mode="json", include={"model", "adapter", "data", "method", "train"})
+    return {
+        "recipe": hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest(),
+        "data": hashlib.sha256(
+            "".join(ledger["fingerprint"] for ledger in prepared.data.ledgers.values() if ledger).encode()
+        ).hexdigest(),
+        "model": fingerprint(prepared.model_folder),
+    }
+
+
+def _train_and_show(
+    recipe: Recipe, run: RunDir, prepared: Prepared, stage: _Stage, events: Events, stop_wanted: Callable[[], bool]
+) -> None:
+    """Run the loop from the last good checkpoint, save the result, ask again, and write the report."""
+    data = prepared.data
+    job = Job(
+        train=recipe.train,
+        run=run,
+        policy=stage.policy,
+        method=METHODS[recipe.method.name](),
+        samples=data.train,
+        held_out=data.eval,
+        row_tokens=stage.choices.row_tokens,
+        identity=stage.identity,
+        events=events,
+        stop_wanted=stop_wanted,
+    )
+    start = _last_checkpoint(run, stage.identity)
+    total_steps = job.schedule.total_steps
+    plain_recipe = recipe.model_dump(mode="json")
+    events.start(
+        RunInfo(
+            recipe.name, run.folder, plain_recipe, stage.environment, total_steps, start[1].step if start else 0
+        )
+    )
+    log.info(
+        "%d samples, %d an update, %d steps%s",
+        len(data.train),
+        recipe.samples_an_update,
+        total_steps,
+        f", from step {start[1].step}" if start else "",
+    )
+    state = run_loop(job, start)
+    if recipe.train.keep_best and state.best_step is not None and state.best_step != state.step:
+        log.info("the result is the best checkpoint, step %d (eval_loss %.4f)", state.best_step, state.best_loss)
+        checkpoint.restore(run.checkpoint(state.best_step), stage.policy.trainable())
+    about = About(recipe.model.source, recipe.model.revision, recipe.data.system, prepared.template)
+    folder = Path(recipe.run.result) if recipe.run.result else _result_folder(recipe, run)
+    save_result(stage.model, prepared.tokenizer, about, folder)
+    if stage.base:
+        stage.model.eval()
+        log.info("asking the tuned model the same questions")
+        tuned = ask_prompts(Speaker(stage.model, prepared.renderer, str(run.folder)), recipe.evaluate)
+        events.samples(_write_before_after(recipe, run, prepared, stage.base, tuned))
+    draw_curve(run)
+    # Written before the report, which tells of it; a kill in between leaves a run that is whole but for that page.
+    write_json(run.environment, stage.environment | {"finished": True})
+    write_report(run)
+
+
+def _result_folder(recipe: Recipe, run: RunDir) -> Path:
+    return run.model if recipe.adapter.type == "none" else run.adapter
+
+
+def _last_checkpoint(run: RunDir, identity: dict[str, str]) -> tuple[Path, TrainState] | None:
+    """The newest good checkpoint of this run, and the metrics cut back to it.
+
+    Raises:
+        InputError: it belongs to other data, another model or another recipe.
+    """
+    found = checkpoint.newest_good(run)
+    if found is None:
+        run.cut_metrics(0)
+        return None
+    folder, content = found
+    changed = [name for name, value in identity.items() if content["identity"].get(name) != value]
+    if changed:
+        raise InputError(
+            f"the {' and the '.join(changed)} changed since this run began, so {folder.name} cannot be gone on from",
+            where=str(run.folder),
+            remedy="put back what changed, or train anew with --overwrite",
+        )
+    state = TrainState(**content["state"])
+    run.cut_metrics(state.metrics_length)
+    return folder, state
+
+
+def _write_before_after(
+    recipe: Recipe, run: RunDir, prepared: Prepared, base: list[Reply], tuned: list[Reply] | None
+) -> dict[str, Any]:
+    train_samples = prepared.data.train
+    content = before_after(
+        recipe.evaluate,
+        base,
+        tuned,
+        {sample.prompt for sample in train_samples if sample.prompt is not None},
+        [sample.answer for sample in train_samples if sample.answer is not None],
+    )
+    write_json(run.before_after, content)
+    return content
+
+
+@contextmanager
+def _logged_to(run: RunDir) -> Iterator[None]:
+    """Send the log to train.log as well, with times, for the duration."""
+    handler = logging.FileHandler(run.log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

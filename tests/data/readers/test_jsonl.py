@@ -1,0 +1,61 @@
+"""JSON Lines: lines and their numbers, blank lines, and broken lines beside good ones."""
+
+import pytest
+
+from tunesmith.data.readers.jsonl import read_jsonl
+from tunesmith.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def writer(text: str):
+        path = tmp_path / "rows.jsonl"
+        path.write_bytes(text.encode())
+        return path
+
+    return writer
+
+
+def test_rows_know_their_lines_and_blank_lines_are_none(write):
+    rows = list(read_jsonl(write('\n{"a": 1}\r\n   \r\n{"a": 2}\r\n{"a": 3}')))
+    assert [(row.value["a"], row.place.line, row.place.row) for row in rows] == [
+        (1, 2, 1),
+        (2, 4, 2),
+        (3, 5, 3),
+    ]
+
+
+def test_byte_order_mark_is_dropped(write):
+    (row,) = read_jsonl(write('\ufeff{"a": 1}'))
+    assert row.value == {"a": 1}
+
+
+def test_unicode_line_separators_end_no_line(write):
+    rows = list(read_jsonl(write('{"a": "x\u2028y\x85z\x0c"}\n{"a": 2}'.replace("\x0c", "\\f"))))
+    assert [row.place.line for row in rows] == [1, 2]
+    assert rows[0].value["a"] == "x\u2028y\x85z\x0c"
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "why"),
+    [
+        ('{"a" 1}', 6, "expecting ':'"),
+        ('{"a": 1} {"a": 2}', 10, "more text"),
+        ('{"a": NaN}', 1, "NaN is not a JSON value"),
+        ('{"a": 1, "a": 2}', 1, "stands twice"),
+        ("[" * 100_000, 1, "nested too deeply"),
+    ],
+)
+def test_broken_line_is_a_bad_row_and_reading_goes_on(write, line, column, why):
+    path = write(f'{{"a": 1}}\n{line}\n{{"a": 3}}')
+    rows = list(read_jsonl(path))
+    assert [row.value for row in rows] == [{"a": 1}, None, {"a": 3}]
+    message = str(rows[1].problem)
+    assert message.startswith(f"{path}:2: broken JSON at line 2, column {column}: ")
+    assert why in message
+
+
+@pytest.mark.parametrize("text", ['[\n{"a": 1}\n]', '[{"a": 1}]', '{\n"a": 1\n}'])
+def test_ordinary_json_is_recognised(write, text):
+    with pytest.raises(InputError, match=r"extension \.json"):
+        list(read_jsonl(write(text)))

@@ -1,0 +1,150 @@
+"""A run killed at any moment and resumed ends with the same bytes as one never interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recipes import deterministic_columns, write_recipe
+
+KILLS = 20
+
+
+def result_bytes(run: Path) -> str:
+    (weights,) = [*run.glob("adapter/*.safetensors"), *run.glob("model/*.safetensors")]
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(command, tmp_path_factory, tiny_model_folder):
+    """The recipe, its finished run, and how long the command took."""
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = write_recipe(folder, tiny_model_folder)
+    durations = []
+    for _ in range(2):
+        began = time.monotonic()
+        code, output = command.run("train", str(recipe), "--overwrite", cwd=folder)
+        assert code == 0, output
+        durations.append(time.monotonic() - began)
+    return recipe, folder / "run", min(durations)
+
+
+def assert_same_end(run: Path, whole: Path) -> None:
+    assert result_bytes(run) == result_bytes(whole)
+    assert deterministic_columns(run / "metrics.jsonl") == deterministic_columns(whole / "metrics.jsonl")
+    evidence = [json.loads((folder / "before_after.json").read_text("utf-8")) for folder in (run, whole)]
+    assert evidence[0] == evidence[1]
+    assert (run / "report.html").is_file()
+    assert not [path for path in run.rglob("*.tmp")]
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_killed_anywhere_and_resumed_ends_with_the_same_bytes(command, uninterrupted, tmp_path, kill):
+    recipe, whole, duration = uninterrupted
+    run = tmp_path / "run"
+    started = command.start("train", str(recipe), "-o", str(run), cwd=tmp_path)
+    time.sleep(duration * (kill + 0.5) / KILLS)
+    started.signal(signal.SIGKILL)
+    started.wait()
+    # Killed before the run began to exist, there is nothing to resume and the first command starts it.
+    verb = ["resume", str(run)] if (run / "recipe.yaml").is_file() else ["train", str(recipe), "-o", str(run)]
+    code, output = command.run(*verb, cwd=tmp_path)
+    assert code == 0, output
+    assert_same_end(run, whole)
+
+
+def test_killed_again_and_again(command, uninterrupted, tmp_path):
+    recipe, whole, duration = uninterrupted
+    run = tmp_path / "run"
+    verb = ["train", str(recipe), "-o", str(run)]
+    for share in (0.5, 0.6, 0.7, 0.4):
+        started = command.start(*verb, cwd=tmp_path)
+        time.sleep(duration * share)
+        started.signal(signal.SIGKILL)
+        started.wait()
+        verb = ["resume", str(run)]
+    code, output = command.run(*verb, cwd=tmp_path)
+    assert code == 0, output
+    assert_same_end(run, whole)
+
+
+def test_ctrl_c_writes_a_checkpoint_and_names_resume(command, uninterrupted, tmp_path):
+    recipe, whole, _ = uninterrupted
+    run = tmp_path / "run"
+    started = command.start("train", str(recipe), "-o", str(run), cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    started.signal(signal.SIGINT)
+    code, output = started.wait()
+    assert code == 130, output
+    assert f"tunesmith resume {run}" in output.replace("\n", "")
+    assert list((run / "checkpoints").glob("step-*"))
+    code, output = command.run("resume", str(run), cwd=tmp_path)
+    assert code == 0, output
+    assert_same_end(run, whole)
+
+
+def finished_copy_without_its_end(whole: Path, run: Path) -> None:
+    """The finished run as if killed right after its last checkpoint."""
+    shutil.copytree(whole, run)
+    for name in ("adapter", "report.html", "loss.png", "environment.json"):
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one bit", "no manifest"])
+def test_a_damaged_checkpoint_is_said_and_passed_over(command, uninterrupted, tmp_path, damage):
+    _, whole, _ = uninterrupted
+    run = tmp_path / "run"
+    finished_copy_without_its_end(whole, run)
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    weights = newest / "trainable.safetensors"
+    content = bytearray(weights.read_bytes())
+    if damage == "cut short":
+        weights.write_bytes(content[: len(content) // 2])
+    elif damage == "one bit":
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    else:
+        (newest / "manifest.json").unlink()
+    code, output = command.run("resume", str(run), cwd=tmp_path)
+    assert code == 0, output
+    assert "damaged checkpoint passed over" in output
+    assert_same_end(run, whole)
+
+
+def test_all_checkpoints_damaged_starts_from_the_start(command, uninterrupted, tmp_path):
+    _, whole, _ = uninterrupted
+    run = tmp_path / "run"
+    finished_copy_without_its_end(whole, run)
+    for folder in (run / "checkpoints").iterdir():
+        (folder / "state.json").write_text("{", encoding="utf-8")
+    code, output = command.run("resume", str(run), cwd=tmp_path)
+    assert code == 0, output
+    assert_same_end(run, whole)
+
+
+def test_resume_refuses_changed_data(command, uninterrupted, tmp_path, tiny_model_folder):
+    recipe = write_recipe(tmp_path, tiny_model_folder)
+    code, output = command.run("train", str(recipe), cwd=tmp_path)
+    assert code == 0, output
+    (tmp_path / "run/report.html").unlink()
+    rows = (tmp_path / "rows.jsonl").read_text("utf-8")
+    (tmp_path / "rows.jsonl").write_text(rows.replace("It is 3", "It is not 3"), encoding="utf-8")
+    code, output = command.run("resume", str(tmp_path / "run"), cwd=tmp_path)
+    assert code == 2
+    assert "data changed since this run began" in output.replace("\n", " ")
+
+
+def test_resuming_a_finished_run_says_so(command, uninterrupted, tmp_path):
+    _, whole, _ = uninterrupted
+    code, output = command.run("resume", str(whole), cwd=tmp_path)
+    assert code == 0
+    assert "finished already" in output
