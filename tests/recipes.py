@@ -9,7 +9,12 @@ from typing import Any
 import yaml
 
 ROWS = [
-    {"messages": [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": f"It is {i} " * (1 + i % 3)}]}
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {i}?"},
+            {"role": "assistant", "content": f"It is {i} " * (1 + i % 3)},
+        ]
+    }
     for i in range(10)
 ]
 

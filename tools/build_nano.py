@@ -18,10 +18,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from nano_corpus import write_corpus
-from nano_tokenizer import train_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from nano_corpus import write_corpus
+from nano_tokenizer import train_tokenizer
 from tunesmith import pipeline
 from tunesmith.cli.console import console, log_to_console, quiet_libraries
 from tunesmith.cli.progress import progress_listener
@@ -42,9 +42,13 @@ generated for this project.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--poems", type=Path, required=True, help="the gzipped JSON-lines file of poems")
-    parser.add_argument("--work", type=Path, default=Path("build/nano"), help="where the intermediate files go")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/nano"), help="where the intermediate files go"
+    )
     parser.add_argument("--steps", type=int, default=2000, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

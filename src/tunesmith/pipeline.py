@@ -95,7 +95,9 @@ def resume(
     run = RunDir(folder)
     if not run.holds_a_run():
         raise InputError(
-            f"there is no run in {folder}", expected="a folder with recipe.yaml", remedy="start one with: tunesmith train"
+            f"there is no run in {folder}",
+            expected="a folder with recipe.yaml",
+            remedy="start one with: tunesmith train",
         )
     with run.locked():
         if (read_json(run.environment) or {}).get("finished") and run.report.is_file():
@@ -119,9 +121,11 @@ def _work(
             with out_of_memory_is_a_work_error():
                 _train_and_show(recipe, run, prepared, stage, events, stop_wanted)
         except BaseException as error:
-            status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-            log.error("%s", error) if status == "failed" else log.info("%s", error)
-            events.end(Outcome(status, str(error)))
+            if isinstance(error, Interrupted | KeyboardInterrupt):
+                events.end(Outcome("interrupted", str(error)))
+            else:
+                log.error("%s", error)
+                events.end(Outcome("failed", str(error)))
             raise
         events.end(Outcome("finished"))
     return run
@@ -227,7 +231,7 @@ def _base_replies(recipe: Recipe, run: RunDir, prepared: Prepared, model: PreTra
     return replies
 
 
-def _put_adapter_on(recipe: Recipe, model: PreTrainedModel) -> nn.Module:
+def _put_adapter_on(recipe: Recipe, model: PreTrainedModel) -> Any:  # peft and transformers ship no types
     """A fresh adapter, one to go on from, or (full tuning) none."""
     adapter = recipe.adapter
     if adapter.type == "none":
@@ -238,7 +242,8 @@ def _put_adapter_on(recipe: Recipe, model: PreTrainedModel) -> nn.Module:
     folder = start.result() if start.holds_a_run() else Path(adapter.start)
     if folder is None:
         raise InputError(
-            f"the run {start.folder} has no result to start from", remedy=f"finish it: tunesmith resume {start.folder}"
+            f"the run {start.folder} has no result to start from",
+            remedy=f"finish it: tunesmith resume {start.folder}",
         )
     return load_adapter(model, folder, trainable=True)
 
@@ -256,7 +261,12 @@ def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, str]:
 
 
 def _train_and_show(
-    recipe: Recipe, run: RunDir, prepared: Prepared, stage: _Stage, events: Events, stop_wanted: Callable[[], bool]
+    recipe: Recipe,
+    run: RunDir,
+    prepared: Prepared,
+    stage: _Stage,
+    events: Events,
+    stop_wanted: Callable[[], bool],
 ) -> None:
     """Run the loop from the last good checkpoint, save the result, ask again, and write the report."""
     data = prepared.data
@@ -277,7 +287,12 @@ def _train_and_show(
     plain_recipe = recipe.model_dump(mode="json")
     events.start(
         RunInfo(
-            recipe.name, run.folder, plain_recipe, stage.environment, total_steps, start[1].step if start else 0
+            recipe.name,
+            run.folder,
+            plain_recipe,
+            stage.environment,
+            total_steps,
+            start[1].step if start else 0,
         )
     )
     log.info(
@@ -289,7 +304,9 @@ def _train_and_show(
     )
     state = run_loop(job, start)
     if recipe.train.keep_best and state.best_step is not None and state.best_step != state.step:
-        log.info("the result is the best checkpoint, step %d (eval_loss %.4f)", state.best_step, state.best_loss)
+        log.info(
+            "the result is the best checkpoint, step %d (eval_loss %.4f)", state.best_step, state.best_loss
+        )
         checkpoint.restore(run.checkpoint(state.best_step), stage.policy.trainable())
     about = About(recipe.model.source, recipe.model.revision, recipe.data.system, prepared.template)
     folder = Path(recipe.run.result) if recipe.run.result else _result_folder(recipe, run)

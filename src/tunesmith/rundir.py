@@ -11,6 +11,7 @@
       before_after.json   base and tuned answers, side by side
       report.html         one page of all the above
       train.log           timestamped lines
+      trackers.json       how the trackers know this run, so that a resumed one goes on there
 
 Whatever is written here appears whole or not at all: a temporary neighbour is written, flushed to the disk and
 renamed, so a process killed at any moment leaves either the old file or the new one.
@@ -124,6 +125,7 @@ class RunDir:
         self.before_after = self.folder / "before_after.json"
         self.report = self.folder / "report.html"
         self.log = self.folder / "train.log"
+        self.trackers = self.folder / "trackers.json"
 
     @property
     def name(self) -> str:
@@ -148,7 +150,8 @@ class RunDir:
                         "or choose another folder with -o",
                     )
                 raise InputError(
-                    f"{self.folder} exists and holds files that are not a run", remedy="choose another folder with -o"
+                    f"{self.folder} exists and holds files that are not a run",
+                    remedy="choose another folder with -o",
                 )
             if not self.holds_a_run():
                 raise InputError(
@@ -196,7 +199,10 @@ class RunDir:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
-        with no_room_is_a_work_error(str(self.metrics), _FREE_SOME), self.metrics.open("a", encoding="utf-8") as file:
+        with (
+            no_room_is_a_work_error(str(self.metrics), _FREE_SOME),
+            self.metrics.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
     def metrics_length(self) -> int:

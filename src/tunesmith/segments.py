@@ -103,7 +103,9 @@ class SegmentPlan:
         return [
             position
             for step in self.lineage(index)
-            for position in range(self.segments[step].start, self.segments[step].start + self.segments[step].length)
+            for position in range(
+                self.segments[step].start, self.segments[step].start + self.segments[step].length
+            )
         ]
 
     @cached_property

@@ -65,7 +65,11 @@ class CommandServer:
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+            [sys.executable, "-c", _SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
         )
         assert self.process.stdout.readline().strip() == "ready"
 

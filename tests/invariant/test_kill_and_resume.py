@@ -41,7 +41,7 @@ def assert_same_end(run: Path, whole: Path) -> None:
     evidence = [json.loads((folder / "before_after.json").read_text("utf-8")) for folder in (run, whole)]
     assert evidence[0] == evidence[1]
     assert (run / "report.html").is_file()
-    assert not [path for path in run.rglob("*.tmp")]
+    assert not list(run.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("kill", range(KILLS))

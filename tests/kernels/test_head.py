@@ -51,4 +51,6 @@ def test_a_frozen_head_keeps_only_one_gradient_row_a_loss_row():
 @pytest.mark.parametrize("rows", [0])
 def test_no_loss_rows_is_no_error(rows):
     head = torch.nn.Linear(4, 9).requires_grad_(False)
-    assert target_logprobs(torch.randn(rows, 4), torch.zeros(rows, dtype=torch.long), head, LogitTransform()).shape == (0,)
+    assert target_logprobs(
+        torch.randn(rows, 4), torch.zeros(rows, dtype=torch.long), head, LogitTransform()
+    ).shape == (0,)

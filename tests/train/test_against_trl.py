@@ -24,7 +24,10 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ROWS = [(f"question {i} " + "why " * (i % 5), f"answer {i}: " + "because " * (1 + i % 4)) for i in range(STEPS * 4)]
+ROWS = [
+    (f"question {i} " + "why " * (i % 5), f"answer {i}: " + "because " * (1 + i % 4))
+    for i in range(STEPS * 4)
+]
 
 
 def our_losses(tmp_path, lora: bool) -> list[float]:
@@ -34,7 +37,11 @@ def our_losses(tmp_path, lora: bool) -> list[float]:
         turns = (Message("user", question, 0.0), Message("assistant", answer, 1.0))
         samples.append(Sample(renderer.sample(Conversation(turns)), Place("rows", number + 1, number + 1)))
     model = tiny_llama()
-    tuned = add_adapter(model, Adapter(rank=4, alpha=8), base_name="tiny", seed=0) if lora else model.requires_grad_(True)
+    tuned = (
+        add_adapter(model, Adapter(rank=4, alpha=8), base_name="tiny", seed=0)
+        if lora
+        else model.requires_grad_(True)
+    )
     train = Train(
         epochs=1, batch_size=BATCH, accumulate=ACCUMULATE, learning_rate=5e-3, schedule="cosine", warmup_steps=4,
         weight_decay=0.1, max_grad_norm=1.0, save_every=1000,
@@ -42,7 +49,9 @@ def our_losses(tmp_path, lora: bool) -> list[float]:
     run = RunDir(tmp_path / "run")
     run.folder.mkdir()
     policy = Policy(tuned, segments=True, compute=torch.float32, seed=0)
-    run_loop(Job(train, run, policy, METHODS["sft"](), samples, [], 4096, {}, Events([]), lambda: False), None)
+    run_loop(
+        Job(train, run, policy, METHODS["sft"](), samples, [], 4096, {}, Events([]), lambda: False), None
+    )
     return [line["loss"] for line in run.read_metrics()]
 
 
@@ -72,7 +81,9 @@ def their_losses(tmp_path, lora: bool) -> list[float]:
         torch.manual_seed(0)
         from peft import get_peft_model
 
-        peft_config = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+        peft_config = LoraConfig(
+            r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
         model = get_peft_model(model, peft_config)
 
     class InOrder(SFTTrainer):
@@ -80,7 +91,10 @@ def their_losses(tmp_path, lora: bool) -> list[float]:
             return SequentialSampler(self.train_dataset)
 
     trainer = InOrder(
-        model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=byte_tokenizer(TEMPLATE)
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=byte_tokenizer(TEMPLATE),
     )
     trainer.train()
     return [line["loss"] for line in trainer.state.log_history if "loss" in line]

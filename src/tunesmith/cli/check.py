@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 def check(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a shipped recipe's name.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.max_length=512.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.max_length=512."),
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="How many samples to show token by token.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object: what data.json will hold.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object: what data.json will hold.")
+    ] = False,
 ) -> None:
     """Validate recipe and data without loading weights; show the ledger and which tokens carry loss."""
     from tunesmith.cli.console import console, quiet_libraries
@@ -56,12 +59,16 @@ def _show_ledger(console: Console, side: str, ledger: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     for dropped in ledger["dropped"]:
-        console.print(f"  dropped {dropped['place']}: {dropped['reason']}", style="yellow", markup=False, soft_wrap=True)
+        console.print(
+            f"  dropped {dropped['place']}: {dropped['reason']}", style="yellow", markup=False, soft_wrap=True
+        )
 
 
 def _show_sample(console: Console, prepared: Prepared, sample: Sample) -> None:
     """The sample's text; what carries loss stands out, in colour or between ⟦ and ⟧."""
-    console.print(f"\n[dim]{sample.place} — what carries loss is[/] ", end="", highlight=False, soft_wrap=True)
+    console.print(
+        f"\n[dim]{sample.place} — what carries loss is[/] ", end="", highlight=False, soft_wrap=True
+    )
     console.print(_loss_text("marked", console.is_terminal), soft_wrap=True)
     for spans in prepared.renderer.spans(sample.tree):
         for span in spans:

@@ -12,10 +12,12 @@ from tunesmith.cli.talk import Device
 
 def compare(
     models: Annotated[
-        list[str], typer.Argument(metavar="A B [C]...", help="Runs, model folders, adapters, builtin:nano or hub ids.")
+        list[str],
+        typer.Argument(metavar="A B [C]...", help="Runs, model folders, adapters, builtin:nano or hub ids."),
     ],
     prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", help="A question, instead of the first run's; may be repeated.")
+        list[str] | None,
+        typer.Option("--prompt", help="A question, instead of the first run's; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     device: Device = "auto",
@@ -26,7 +28,9 @@ def compare(
     from tunesmith.errors import InputError
 
     if len(models) < 2:
-        raise InputError("compare needs two models or more", remedy="such as: tunesmith compare builtin:nano runs/mine")
+        raise InputError(
+            "compare needs two models or more", remedy="such as: tunesmith compare builtin:nano runs/mine"
+        )
     quiet_libraries()
     from tunesmith.evaluation.compare import compare as run_compare
 

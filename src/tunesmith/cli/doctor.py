@@ -148,8 +148,9 @@ def _wandb_login() -> str | None:
         return "WANDB_API_KEY"
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
     own = os.environ.get("NETRC")
-    for path in [Path(own)] if own else [Path("~/.netrc"), Path("~/_netrc")]:
-        if host in _hosts_in(path.expanduser()):
+    for name in [own] if own else ["~/.netrc", "~/_netrc"]:
+        path = Path(name).expanduser()
+        if host in _hosts_in(path):
             return str(path)
     return None
 
@@ -159,8 +160,9 @@ def _swanlab_login() -> str | None:
     if os.environ.get("SWANLAB_API_KEY"):
         return "SWANLAB_API_KEY"
     root = os.environ.get("SWANLAB_ROOT") or os.environ.get("SWANLAB_SAVE_DIR") or "~/.swanlab"
-    for path in (Path(".swanlab") / ".netrc", Path(root) / ".netrc"):
-        if _hosts_in(path.expanduser()):
+    for folder in (".swanlab", root):
+        path = Path(folder).expanduser() / ".netrc"
+        if _hosts_in(path):
             return str(path)
     return None
 

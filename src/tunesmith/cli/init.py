@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,8 +58,8 @@ train:
 evaluate: # asked before and after training; the answers stand side by side in report.html
   metrics: [poem_form]
   prompts:
-    - 写一首关于瀑布的诗
-    - Write a poem about the harbour
+    - 写一首关于火车站的诗
+    - Write a poem about a bicycle
   generation: {{temperature: 0.7, max_new_tokens: 64}}
 """
 
@@ -74,7 +73,6 @@ def init(
     name: Annotated[str | None, typer.Option(help="The run's name; default: after the data.")] = None,
 ) -> None:
     """Write a small commented recipe to start from. Nothing is overwritten."""
-    from tunesmith.config.schema import Recipe
     from tunesmith.config.yaml_text import read
 
     recipe = Path(file).expanduser()
@@ -82,14 +80,14 @@ def init(
     data_path = _sample_beside(recipe) if data is None else _existing(data)
     text = (_HEAD + (_SAMPLE_DATA if data is None else _OWN_DATA)).format(
         file=recipe,
-        name=_quoted(_checked_name(name or ("poetry" if data is None else _name_after(data_path)))),
+        name=_quoted(name if name is not None else "poetry" if data is None else _name_after(data_path)),
         model=_quoted(_model_from(model, recipe.parent)),
         data=_quoted(_relative(data_path, recipe.parent)),
         # The embedded model is small: it reads 512 tokens at most, and takes larger steps.
         max_length=512 if model == _NANO else 1024,
         learning_rate="2e-3" if model == _NANO else "2e-4",
     )
-    Recipe.model_validate(read(text.encode(), file).values)
+    _check(read(text.encode(), file).values, name)
     written = _write(recipe, text, data_path if data is None else None)
     for path in written:
         typer.echo(f"wrote {path}")
@@ -137,7 +135,7 @@ def _existing(data: str) -> Path:
     from tunesmith.errors import InputError
 
     path = Path(data).expanduser()
-    if not path.exists():
+    if not data or not path.exists():
         names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, names)
         raise InputError(
@@ -149,23 +147,33 @@ def _existing(data: str) -> Path:
 
 def _name_after(data: Path) -> str:
     """The data file's name as a run's name."""
-    return re.sub(r"[^\w.\- ]", "-", data.resolve().stem).lstrip(".- ") or "recipe"
+    fits = "".join(c if c.isalpha() or c.isdecimal() or c in "_.- " else "-" for c in data.resolve().stem)
+    return fits.strip(".- ") or "recipe"
 
 
-def _checked_name(name: str) -> str:
-    from tunesmith.config.schema import NAME_PATTERN
-    from tunesmith.config.words import expected_at
-    from tunesmith.errors import InputError
+def _check(values: Any, name: str | None) -> None:
+    """Let the schema judge what will be written.
 
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise InputError(f"--name {name!r} cannot name a run", expected=expected_at(("name",)))
-    return name
+    Raises:
+        Problems: it finds fault with what was given.
+    """
+    from pydantic import ValidationError
+
+    from tunesmith.config.problems import problems_of
+    from tunesmith.config.schema import Recipe
+    from tunesmith.errors import Problems
+
+    try:
+        Recipe.model_validate(values)
+    except ValidationError as error:
+        flags = {"name": f"--name {name}", "model": "--model"}
+        raise Problems(problems_of(error, values, lambda path: flags[str(path[0])])) from None
 
 
 def _model_from(model: str, folder: Path) -> str:
     """The model as the recipe must say it: a folder is named from the recipe's own folder."""
     path = Path(model).expanduser()
-    if not path.is_dir():
+    if not model or not path.is_dir():
         return model
     relative = _relative(path, folder)
     return relative if relative.startswith(".") or path.is_absolute() else f"./{relative}"

@@ -84,7 +84,11 @@ class PlainLines(Listener):
         )
 
     def on_eval(self, metrics: dict[str, Any]) -> None:
-        self._console.print(f"step {metrics['step']}/{self._total}  eval_loss {metrics['eval_loss']:.4f}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"step {metrics['step']}/{self._total}  eval_loss {metrics['eval_loss']:.4f}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def progress_listener(console: Console) -> Listener:

@@ -32,9 +32,7 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_column(Text(title), justify="right")
     names = dict.fromkeys(name for values in scores.values() for name in values)
     for name in names:
-        table.add_row(
-            name.replace("_", " "), *(_shown(name, values.get(name)) for values in scores.values())
-        )
+        table.add_row(name.replace("_", " "), *(_shown(name, values.get(name)) for values in scores.values()))
     return table
 
 

@@ -19,7 +19,9 @@ Temperature = Annotated[float | None, typer.Option(help="0 is greedy; default: t
 TopP = Annotated[float | None, typer.Option(help="Nucleus sampling.")]
 TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")]
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Above 1 repeats less.")]
-NewTokens = Annotated[int | None, typer.Option("--max-new-tokens", help="The longest answer; the prompt never counts.")]
+NewTokens = Annotated[
+    int | None, typer.Option("--max-new-tokens", help="The longest answer; the prompt never counts.")
+]
 Seed = Annotated[int | None, typer.Option(help="The same seed draws the same answer.")]
 
 

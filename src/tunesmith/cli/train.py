@@ -49,9 +49,9 @@ def resume(run: Annotated[str, typer.Argument(help="The run folder.")]) -> None:
 
 
 def quickstart(
-    output: Annotated[str, typer.Option("-o", "--output", help="The run folder; a run in it is replaced.")] = (
-        "runs/quickstart"
-    ),
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="The run folder; a run in it is replaced.")
+    ] = ("runs/quickstart"),
 ) -> None:
     """Teach the embedded model five-character poems in about a minute, and see that it worked."""
     from tunesmith.config.load import load

@@ -23,6 +23,8 @@ from tunesmith.config.words import (
 )
 from tunesmith.errors import InputError
 
+_CLEARLY_THE_SAME = 0.8  # similarity from 0 to 1
+
 # What other tools call our keys.
 OTHER_NAMES = {
     "lr": "train.learning_rate",
@@ -60,12 +62,19 @@ def problems_of(error: ValidationError, tree: Any, place: Callable[[Path], str])
     """
     found = [(_written_path(detail, tree), detail) for detail in error.errors()]
     paths = [path for path, _ in found]
+    misspelt = {
+        (*path[:-1], nearest(str(path[-1]), keys_at(path[:-1]), cutoff=_CLEARLY_THE_SAME))
+        for path, detail in found
+        if _kind(detail) == "unknown"
+    }
     told: dict[tuple[Path, str], InputError] = {}
     for path, detail in found:
         kind = _kind(detail)
         # Of a type with alternatives, pydantic tells what each lacks. Where one alternative was entered far enough
         # to complain about something inside, the others' "this is not my type" is noise.
         if kind == "value" and any(len(other) > len(path) and other[: len(path)] == path for other in paths):
+            continue
+        if kind == "missing" and path in misspelt:
             continue
         if (path, kind) not in told:
             told[path, kind] = _TELL[kind](path, detail, tree, place)
@@ -139,7 +148,7 @@ def _unknown(path: Path, detail: ErrorDetails, tree: Any, place: Callable[[Path]
 def _advice(key: str, block: Path) -> tuple[str | None, str | None]:
     """(what was expected, what to do) for a key that the block does not have."""
     own = keys_at(block)
-    typo = nearest(key, own, cutoff=0.8)
+    typo = nearest(key, own, cutoff=_CLEARLY_THE_SAME)
     if typo:
         return None, f"the nearest name is `{typo}`"
     if key in OTHER_NAMES:

@@ -22,10 +22,15 @@ def _one_is_a_list(value: Any) -> Any:
     return (value,) if isinstance(value, str | dict) else _tuple_of_list(value)
 
 
+def _none_in_words(value: Any) -> Any:
+    """YAML's null is `null`; people write `none`, which would otherwise be a file of that name."""
+    return None if value == "none" else value
+
+
 class Block(BaseModel):
     """What all blocks share: frozen, strict, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(Block):
@@ -33,15 +38,21 @@ class Model(Block):
 
     source: str = Field(min_length=1, description="A hub id, a local folder, or `builtin:nano`.")
     revision: str | None = Field(None, description="The hub revision (a branch, tag or commit).")
-    cache_dir: str | None = Field(None, description="Where downloaded models are kept; the hub's own cache if unset.")
-    trust_remote_code: bool = Field(False, description="Run Python code that the model's folder brings along.")
+    cache_dir: str | None = Field(
+        None, description="Where downloaded models are kept; the hub's own cache if unset."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that the model's folder brings along."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="The type of compute and of frozen weights; trainable weights are always fp32. "
         "`auto`: bf16 on CUDA devices that have it, else fp32. fp16 needs CUDA.",
     )
     quantize: Literal["none"] = Field("none", description="Storage of frozen weights.")
-    device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="`auto` takes CUDA, then MPS, then CPU.")
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        "auto", description="`auto` takes CUDA, then MPS, then CPU."
+    )
 
 
 class Adapter(Block):
@@ -73,15 +84,22 @@ Sources = Annotated[
 class Data(Block):
     """The rows to learn from, and the rows held out."""
 
-    train: Sources = Field(min_length=1, description="Files: a path, or `{path, format}`, or a list of these.")
-    eval: Annotated[float, Field(gt=0, lt=1)] | Sources | None = Field(
-        None, description="The held-out part: a share of the rows such as 0.1, or files like `train`."
+    train: Sources = Field(
+        min_length=1, description="Files: a path, or `{path, format}`, or a list of these."
     )
-    system: str | None = Field(None, description="A system prompt for rows without one, the same in every verb.")
+    eval: Annotated[Annotated[float, Field(gt=0, lt=1)] | Sources | None, BeforeValidator(_none_in_words)] = (
+        Field(None, description="The held-out part: a share of the rows such as 0.1, or files like `train`.")
+    )
+    system: str | None = Field(
+        None, description="A system prompt for rows without one, the same in every verb."
+    )
     template: str | None = Field(
-        None, description="A file with a chat template (Jinja) instead of the model's own; relative to the recipe."
+        None,
+        description="A file with a chat template (Jinja) instead of the model's own; relative to the recipe.",
     )
-    max_length: int = Field(1024, ge=8, description="The longest sample in tokens, prompt and answer together.")
+    max_length: int = Field(
+        1024, ge=8, description="The longest sample in tokens, prompt and answer together."
+    )
     on_long: Literal["error", "drop"] = Field(
         "error", description="A sample over `max_length`: stop before training, or drop it and count it."
     )
@@ -100,7 +118,8 @@ class Pretrain(Block):
     """Next-token prediction on plain text."""
 
     name: Literal["pretrain"] = Field(
-        "pretrain", description="Plain text, every token predicted; texts are cut into pieces of `max_length`."
+        "pretrain",
+        description="Plain text, every token predicted; texts are cut into pieces of `max_length`.",
     )
 
 
@@ -110,7 +129,9 @@ Method = Annotated[Sft | Pretrain, Field(discriminator="name")]
 class EarlyStop(Block):
     """When to stop before the last step."""
 
-    patience: int = Field(3, ge=1, description="Stop after this many evaluations without a better `eval_loss`.")
+    patience: int = Field(
+        3, ge=1, description="Stop after this many evaluations without a better `eval_loss`."
+    )
     min_delta: float = Field(0.0, ge=0, description="How much lower counts as better.")
 
 
@@ -118,11 +139,17 @@ class Train(Block):
     """The loop."""
 
     epochs: int = Field(3, ge=1, description="Passes over the data.")
-    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps, whatever `epochs` says.")
-    batch_size: int = Field(1, ge=1, description="Samples a micro-batch; an update takes `batch_size x accumulate`.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Stop after this many optimizer steps, whatever `epochs` says."
+    )
+    batch_size: int = Field(
+        1, ge=1, description="Samples a micro-batch; an update takes `batch_size x accumulate`."
+    )
     accumulate: int = Field(4, ge=1, description="Gradient accumulation: micro-batches an update.")
     learning_rate: float = Field(2e-4, gt=0, description="The peak learning rate.")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="How the rate falls after warm-up."
+    )
     warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up.")
     warmup_ratio: float | None = Field(None, ge=0, le=1, description="Warm-up as a share of all steps.")
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
@@ -132,8 +159,12 @@ class Train(Block):
         (0.9, 0.999), description="AdamW's decay rates of the two moments."
     )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay; biases and norms are exempt.")
-    max_grad_norm: float | None = Field(1.0, gt=0, description="Gradients are clipped to this norm; null: never.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seeds the order of data, dropout and new adapter weights.")
+    max_grad_norm: float | None = Field(
+        1.0, gt=0, description="Gradients are clipped to this norm; null: never."
+    )
+    seed: int = Field(
+        0, ge=0, le=2**32 - 1, description="Seeds the order of data, dropout and new adapter weights."
+    )
     save_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = Field(
         "epoch", description="Write a checkpoint every N steps, or at the end of each epoch."
     )
@@ -167,12 +198,16 @@ class Train(Block):
 class Generation(Block):
     """How answers are drawn. Greedy unless a temperature is given."""
 
-    max_new_tokens: int = Field(256, ge=1, description="The longest answer in tokens; the prompt never counts.")
+    max_new_tokens: int = Field(
+        256, ge=1, description="The longest answer in tokens; the prompt never counts."
+    )
     temperature: float = Field(0.0, ge=0, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling.")
     top_k: int = Field(0, ge=0, description="Draw from the k likeliest tokens; 0: from all.")
     repetition_penalty: float = Field(1.0, gt=0, description="Above 1 makes tokens already seen less likely.")
-    seed: int = Field(0, ge=0, description="Seeds the draws; an answer depends on it and on the prompt's place only.")
+    seed: int = Field(
+        0, ge=0, description="Seeds the draws; an answer depends on it and on the prompt's place only."
+    )
 
 
 class Evaluate(Block):
@@ -191,22 +226,32 @@ class WandbTracker(Block):
     """Weights & Biases."""
 
     project: str = Field("tunesmith", description="The project's name.")
-    name: str | None = Field(None, description="The run's name; `{name}` and `{time}` are filled in. Default: the recipe's name.")
-    mode: Literal["online", "offline"] = Field("online", description="`offline` needs no account and no network.")
+    name: str | None = Field(
+        None, description="The run's name; `{name}` and `{time}` are filled in. Default: the recipe's name."
+    )
+    mode: Literal["online", "offline"] = Field(
+        "online", description="`offline` needs no account and no network."
+    )
 
 
 class SwanlabTracker(Block):
     """SwanLab."""
 
     project: str = Field("tunesmith", description="The project's name.")
-    name: str | None = Field(None, description="The run's name; `{name}` and `{time}` are filled in. Default: the recipe's name.")
-    mode: Literal["online", "offline"] = Field("online", description="`offline` needs no account and no network.")
+    name: str | None = Field(
+        None, description="The run's name; `{name}` and `{time}` are filled in. Default: the recipe's name."
+    )
+    mode: Literal["online", "offline"] = Field(
+        "online", description="`offline` needs no account and no network."
+    )
 
 
 class TensorboardTracker(Block):
     """TensorBoard."""
 
-    folder: str | None = Field(None, description="Where the event files go; default: `tensorboard` in the run folder.")
+    folder: str | None = Field(
+        None, description="Where the event files go; default: `tensorboard` in the run folder."
+    )
 
 
 class Tracker(Block):
@@ -234,8 +279,12 @@ def _tracker_by_name(value: Any) -> Any:
 class Run(Block):
     """Where things are written."""
 
-    output: str | None = Field(None, description="The run folder; default: `runs/NAME` in the current folder.")
-    result: str | None = Field(None, description="A folder for the tuned adapter or model, instead of the run folder.")
+    output: str | None = Field(
+        None, description="The run folder; default: `runs/NAME` in the current folder."
+    )
+    result: str | None = Field(
+        None, description="A folder for the tuned adapter or model, instead of the run folder."
+    )
 
 
 class Recipe(Block):
@@ -247,7 +296,9 @@ class Recipe(Block):
     data: Data = Field(description="The rows to learn from, and the rows held out.")
     method: Method = Field(Sft(), description="How it learns, and that method's options.")
     train: Train = Field(Train(), description="The loop.")
-    evaluate: Evaluate = Field(Evaluate(), description="The evidence: what is asked before and after, and the scores.")
+    evaluate: Evaluate = Field(
+        Evaluate(), description="The evidence: what is asked before and after, and the scores."
+    )
     track: Annotated[
         tuple[Annotated[Tracker, BeforeValidator(_tracker_by_name)], ...], BeforeValidator(_one_is_a_list)
     ] = Field((), description="Trackers besides the run folder; none by default.")
@@ -260,7 +311,9 @@ class Recipe(Block):
                 if getattr(self.train, name):
                     raise ValueError(f"train.{name} needs a held-out part; add `eval: 0.1` under data")
         if self.adapter.type == "none" and self.adapter.start:
-            raise ValueError("adapter.start goes with adapter.type: lora; for full tuning name the model as model.source")
+            raise ValueError(
+                "adapter.start goes with adapter.type: lora; for full tuning name the model as model.source"
+            )
         return self
 
     @property

@@ -11,8 +11,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.representer import SafeRepresenter
 
 from tunesmith.config.words import Path
 from tunesmith.errors import InputError
@@ -114,6 +115,7 @@ def read_value(text: str, where: str) -> Any:
 def write(values: Any) -> str:
     """YAML text in block style, keys in the given order, non-ASCII kept; `read` gives the same values back."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.width = 110
@@ -121,6 +123,20 @@ def write(values: Any) -> str:
     stream = io.StringIO()
     yaml.dump(values, stream)
     return stream.getvalue()
+
+
+class _Representer(SafeRepresenter):
+    """Writes texts so that they read back to the letter."""
+
+    # Line breaks of Unicode that the library's emitter takes for its own, and reads back as spaces.
+    _ODD_BREAKS = frozenset("\x85\u2028\u2029\ufeff")
+
+    def represent_str(self, data: str) -> ScalarNode:
+        style = '"' if self._ODD_BREAKS.intersection(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
 
 
 def _duplicates(root: Node | None, name: str) -> list[InputError]:

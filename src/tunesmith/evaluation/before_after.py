@@ -61,4 +61,6 @@ def base_replies(stored: dict[str, Any] | None, evaluate: Evaluate) -> list[Repl
     """The base model's replies from an earlier before_after.json; None if it holds other prompts or nothing."""
     if stored is None or [sample["prompt"] for sample in stored["samples"]] != list(evaluate.prompts):
         return None
-    return [Reply(sample["base"], sample["base_tokens"], sample["base_ended"]) for sample in stored["samples"]]
+    return [
+        Reply(sample["base"], sample["base_tokens"], sample["base_ended"]) for sample in stored["samples"]
+    ]

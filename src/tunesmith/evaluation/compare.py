@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.config.schema import Generation
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import score_replies
 from tunesmith.infer.open import Opened, open_speaker
@@ -32,7 +31,9 @@ class Comparison:
         }
 
 
-def compare(names: Sequence[str], prompts: Sequence[str] | None = None, *, device: str = "auto") -> Comparison:
+def compare(
+    names: Sequence[str], prompts: Sequence[str] | None = None, *, device: str = "auto"
+) -> Comparison:
     """Ask each model the same prompts in the same way.
 
     Args:

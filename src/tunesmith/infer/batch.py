@@ -42,11 +42,14 @@ def _question(row: SourceRow) -> str:
     return question
 
 
-def answer_file(speaker: Speaker, questions: list[str], options: Generation, output: Path) -> list[dict[str, str]]:
+def answer_file(
+    speaker: Speaker, questions: list[str], options: Generation, output: Path
+) -> list[dict[str, str]]:
     """Answer questions and write `[{"question", "answer"}]`, indented, non-ASCII kept."""
     replies = speaker.answer(questions, options)
     answers = [
-        {"question": question, "answer": reply.text} for question, reply in zip(questions, replies, strict=True)
+        {"question": question, "answer": reply.text}
+        for question, reply in zip(questions, replies, strict=True)
     ]
     write_json(output, answers)
     return answers

@@ -27,7 +27,9 @@ class Chat:
         """Say something and get the answer; both stay in the conversation."""
         system = [] if self.system is None else [Message("system", self.system, 0.0)]
         turns = [*self.turns, Message("user", text, 0.0)]
-        reply = self.speaker.reply([[*system, *turns]], self.options, first_number=self._asked, on_text=on_text)[0]
+        reply = self.speaker.reply(
+            [[*system, *turns]], self.options, first_number=self._asked, on_text=on_text
+        )[0]
         self.turns = [*turns, Message("assistant", reply.text, 0.0)]
         self._asked += 1
         return reply

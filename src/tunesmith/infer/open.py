@@ -62,7 +62,9 @@ def open_speaker(name: str, *, base: bool = False, device: str = "auto") -> Open
     if run.holds_a_run():
         recipe = load(str(run.recipe))
         speaker = _load(name, _of_run(run, recipe, base=base, device=device))
-        return Opened(speaker, recipe.evaluate.generation, recipe.evaluate.prompts, recipe.evaluate.metrics, run)
+        return Opened(
+            speaker, recipe.evaluate.generation, recipe.evaluate.prompts, recipe.evaluate.metrics, run
+        )
     folder = Path(name)
     if (folder / CONFIG_FILE).is_file():
         about = read_about(folder) or About(base_of(folder))

@@ -58,7 +58,11 @@ class Speaker:
         if stream is not None:
             stream.finish()
         return [
-            Reply(tokenizer.decode(list(answer.tokens), skip_special_tokens=True), len(answer.tokens), answer.ended)
+            Reply(
+                tokenizer.decode(list(answer.tokens), skip_special_tokens=True),
+                len(answer.tokens),
+                answer.ended,
+            )
             for answer in answers
         ]
 

@@ -43,7 +43,12 @@ class _FrozenHeadLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, transform: LogitTransform
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        transform: LogitTransform,
     ) -> Tensor:
         logprobs = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
@@ -87,9 +92,16 @@ def target_logprobs(hidden: Tensor, targets: Tensor, head: nn.Module, transform:
     """
     if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
         with torch.autocast(hidden.device.type, enabled=False):
-            return _FrozenHeadLogprobs.apply(hidden, head.weight, head.bias, targets, transform)  # type: ignore[no-any-return,no-untyped-call]
+            return _FrozenHeadLogprobs.apply(hidden, head.weight, head.bias, targets, transform)
     chunks = [
-        checkpoint(_chunk_logprobs, hidden[i : i + CHUNK], targets[i : i + CHUNK], head, transform, use_reentrant=False)
+        checkpoint(
+            _chunk_logprobs,
+            hidden[i : i + CHUNK],
+            targets[i : i + CHUNK],
+            head,
+            transform,
+            use_reentrant=False,
+        )
         for i in range(0, hidden.shape[0], CHUNK)
     ]
     return torch.cat(chunks)

@@ -25,7 +25,13 @@ NAME = "segments"
 
 # Arguments that decoder layers pass along and that carry nothing for us: positions are already in the queries and
 # keys, and there is no cache in a training forward.
-_CARRIES_NOTHING = {"position_ids", "use_cache", "cache_position", "output_attentions", "output_hidden_states"}
+_CARRIES_NOTHING = {
+    "position_ids",
+    "use_cache",
+    "cache_position",
+    "output_attentions",
+    "output_hidden_states",
+}
 
 _QUERY_BLOCK = 128  # queries a block of the explicit path: bounds its scores at [heads, 128, keys]
 
@@ -183,7 +189,9 @@ def segment_attention(
         raise UnsupportedAttention("attention that is not causal is not implemented")
     _refuse_unknown(others)
     if query.shape[0] != 1 or query.shape[2] != segments.length or key.shape[2] != segments.length:
-        raise UnsupportedAttention(f"a row of {segments.length} tokens met queries of shape {tuple(query.shape)}")
+        raise UnsupportedAttention(
+            f"a row of {segments.length} tokens met queries of shape {tuple(query.shape)}"
+        )
 
     form: _Form = segments.form(("groups", query.device), lambda plan: _build_form(plan, query.device))
     heads = query.shape[1]
@@ -204,13 +212,24 @@ def segment_attention(
             _repeat_heads(grouped[1], heads),
             _repeat_heads(grouped[2], heads),
         )
-        window = None if sliding_window is None or sliding_window >= group.prefix + group.length else sliding_window
+        window = (
+            None
+            if sliding_window is None or sliding_window >= group.prefix + group.length
+            else sliding_window
+        )
         if window is None and softcap is None and s_aux is None:
             output = scaled_dot_product_attention(
-                group_query, group_key, group_value, attn_mask=group.mask, is_causal=group.mask is None, scale=scale
+                group_query,
+                group_key,
+                group_value,
+                attn_mask=group.mask,
+                is_causal=group.mask is None,
+                scale=scale,
             )
         else:
-            output = _explicit(group_query, group_key, group_value, group.prefix, s_aux, scale, window, softcap)
+            output = _explicit(
+                group_query, group_key, group_value, group.prefix, s_aux, scale, window, softcap
+            )
         outputs.append(output.transpose(1, 2).flatten(0, 1))  # [n * L, H, D]
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if form.back is not None:

@@ -7,6 +7,8 @@ from tunesmith.methods.base import Method
 from tunesmith.methods.pretrain import Pretrain
 from tunesmith.methods.sft import Sft
 
+__all__ = ["METHODS", "Method"]
+
 METHODS: dict[str, type[Method]] = {
     "sft": Sft,
     "pretrain": Pretrain,

@@ -96,7 +96,8 @@ def _check_targets(model: nn.Module, targets: list[str]) -> None:
         matching = [m for name, m in modules.items() if name == target or name.endswith("." + target)]
         if not matching:
             raise InputError(
-                f"adapter.targets names {target!r}, which this model does not have", remedy=_linear_names_remedy(model)
+                f"adapter.targets names {target!r}, which this model does not have",
+                remedy=_linear_names_remedy(model),
             )
         if not any(isinstance(module, nn.Linear | nn.Embedding) for module in matching):
             raise InputError(

@@ -60,5 +60,5 @@ def key_dropout(model: nn.Module, key: DropoutKey) -> int:
     """Give every dropout module of a model a keyed forward, on the instance; returns how many."""
     modules = [module for module in model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
     for number, module in enumerate(modules):
-        module.forward = _keyed_forward(module, number, key)  # type: ignore[method-assign]
+        module.forward = _keyed_forward(module, number, key)  # type: ignore[method-assign, assignment]
     return len(modules)

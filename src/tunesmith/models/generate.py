@@ -61,11 +61,14 @@ def generate(
     for prompt in prompts:
         if limit is not None and len(prompt) >= limit:
             raise InputError(
-                f"the prompt has {len(prompt)} tokens and the model's context is {limit}", remedy="shorten the prompt"
+                f"the prompt has {len(prompt)} tokens and the model's context is {limit}",
+                remedy="shorten the prompt",
             )
     answers: list[Answer] = []
     for begin in range(0, len(prompts), _PROMPTS_AT_ONCE):
-        batch = _Batch(model, prompts[begin : begin + _PROMPTS_AT_ONCE], options, end_ids, limit, first_number + begin)
+        batch = _Batch(
+            model, prompts[begin : begin + _PROMPTS_AT_ONCE], options, end_ids, limit, first_number + begin
+        )
         answers += batch.run(None if on_token is None else lambda i, t, begin=begin: on_token(begin + i, t))  # type: ignore[misc]
     return answers
 
@@ -87,13 +90,19 @@ class _Batch:
         longest = max(map(len, prompts))
         # Left padding repeats the prompt's own first token: the attention never sees it, and the repetition penalty
         # finds no token there that the prompt does not hold anyway.
-        self.tokens = torch.tensor([[p[0]] * (longest - len(p)) + list(p) for p in prompts], device=self.device)
-        self.mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.device)
+        self.tokens = torch.tensor(
+            [[p[0]] * (longest - len(p)) + list(p) for p in prompts], device=self.device
+        )
+        self.mask = torch.tensor(
+            [[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.device
+        )
         self.room = [
             min(options.max_new_tokens, limit - len(p)) if limit is not None else options.max_new_tokens
             for p in prompts
         ]
-        self.draws = [torch.Generator().manual_seed(mix(options.seed, first_number + i)) for i in range(len(prompts))]
+        self.draws = [
+            torch.Generator().manual_seed(mix(options.seed, first_number + i)) for i in range(len(prompts))
+        ]
         self.drawn: list[list[int]] = [[] for _ in prompts]
         self.ended = [False] * len(prompts)
         self.warp = _processors(options)
@@ -135,7 +144,8 @@ class _Batch:
             return logits.argmax(-1)
         chances = logits.softmax(-1).cpu()
         drawn = [
-            torch.multinomial(row, 1, generator=self.draws[prompt]) for row, prompt in zip(chances, live, strict=True)
+            torch.multinomial(row, 1, generator=self.draws[prompt])
+            for row, prompt in zip(chances, live, strict=True)
         ]
         return torch.cat(drawn).to(self.device)
 

@@ -81,7 +81,7 @@ class Policy(nn.Module):
     @property
     def causal_lm(self) -> PreTrainedModel:
         """The transformers model itself, under whatever PEFT put around it."""
-        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model  # type: ignore[operator, return-value]
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model  # type: ignore[operator]
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +128,9 @@ class Policy(nn.Module):
         model = self.causal_lm
         extra = {"segments": row.plan} if self.segments else {}
         autocast = (
-            torch.autocast(device.type, dtype=self.compute) if self.compute != torch.float32 else nullcontext()
+            torch.autocast(device.type, dtype=self.compute)
+            if self.compute != torch.float32
+            else nullcontext()
         )
         with autocast:
             outputs = model.base_model(input_ids=tokens, position_ids=positions, use_cache=False, **extra)

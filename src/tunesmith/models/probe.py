@@ -18,7 +18,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from tunesmith.errors import InputError
 from tunesmith.kernels.segment_attention import NAME, UnsupportedAttention, segment_attention
 from tunesmith.models.policy import Policy, attention
-from tunesmith.segments import Piece, Row, Tree, lay_row, single_paths
+from tunesmith.segments import Piece, Tree, lay_row, single_paths
 
 # RoPE types whose frequencies depend on how long the row is: a packed row would turn every token's angle.
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -88,7 +88,9 @@ def _probe_segments(model: PreTrainedModel, tree: Tree, alone: Tensor, compute: 
     by_leaf = sorted(range(len(row.targets)), key=lambda index: row.targets[index].leaf)
     error_size = (packed[by_leaf] - alone).abs().max() / alone.std()
     if not error_size < _TOLERANCE[compute]:
-        return Probe(False, f"a packed row differs from separate runs by {float(error_size):.2g} of their spread")
+        return Probe(
+            False, f"a packed row differs from separate runs by {float(error_size):.2g} of their spread"
+        )
     return Probe(True, f"a packed row agrees with separate runs to {float(error_size):.1g} of their spread")
 
 

@@ -31,12 +31,16 @@ def resolve(source: str, *, revision: str | None = None, cache_dir: str | None =
     if source.startswith(BUILTIN):
         folder = _BUILTIN_FOLDER / source.removeprefix(BUILTIN)
         if source not in builtin_names():
-            raise InputError(f"there is no embedded model {source!r}", expected=f"one of {', '.join(builtin_names())}")
+            raise InputError(
+                f"there is no embedded model {source!r}", expected=f"one of {', '.join(builtin_names())}"
+            )
         return folder
     path = Path(source).expanduser()
     if path.exists():
         if not path.is_dir():
-            raise InputError(f"the model {source} is a file", expected="a folder with config.json and safetensors")
+            raise InputError(
+                f"the model {source} is a file", expected="a folder with config.json and safetensors"
+            )
         return path
     if source.startswith((".", "~", "/")) or source.count("/") != 1:
         raise InputError(

@@ -31,7 +31,12 @@ from tunesmith.rundir import RunDir, folder_written_whole, read_json, write_byte
 
 log = logging.getLogger("tunesmith")
 
-_WEIGHTS, _OPTIMIZER, _STATE, _MANIFEST = "trainable.safetensors", "optimizer.pt", "state.json", "manifest.json"
+_WEIGHTS, _OPTIMIZER, _STATE, _MANIFEST = (
+    "trainable.safetensors",
+    "optimizer.pt",
+    "state.json",
+    "manifest.json",
+)
 
 
 @dataclass
@@ -73,7 +78,9 @@ def save_checkpoint(
     state.metrics_length = run.metrics_length()
     folder = run.checkpoint(state.step)
     optimizer_bytes = io.BytesIO()
-    torch.save({"optimizer": optimizer.state_dict(), "scaler": scaler and scaler.state_dict()}, optimizer_bytes)
+    torch.save(
+        {"optimizer": optimizer.state_dict(), "scaler": scaler and scaler.state_dict()}, optimizer_bytes
+    )
     contents = {
         _WEIGHTS: save({name: weight.detach().contiguous().cpu() for name, weight in weights.items()}),
         _OPTIMIZER: optimizer_bytes.getvalue(),
@@ -160,5 +167,3 @@ def restore(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-

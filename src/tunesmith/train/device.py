@@ -72,10 +72,14 @@ def choose_precision(wanted: str, device: str, hardware: Hardware) -> str:
         return "bf16" if device == "cuda" and hardware.cuda_bf16 else "fp32"
     if wanted == "fp16" and device != "cuda":
         raise InputError(
-            f"model.precision: fp16 does not train on {device}", expected="fp32 or bf16", remedy="use precision: auto"
+            f"model.precision: fp16 does not train on {device}",
+            expected="fp32 or bf16",
+            remedy="use precision: auto",
         )
     if wanted == "bf16" and device == "cuda" and not hardware.cuda_bf16:
-        raise InputError("this CUDA device has no bf16", expected="fp16 or fp32", remedy="use precision: fp16")
+        raise InputError(
+            "this CUDA device has no bf16", expected="fp16 or fp32", remedy="use precision: fp16"
+        )
     return wanted
 
 
@@ -100,7 +104,9 @@ def out_of_memory_is_a_work_error() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(s in str(error) for s in _NO_MEMORY)
+        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+            s in str(error) for s in _NO_MEMORY
+        )
         if not is_memory:
             raise
         raise WorkError(

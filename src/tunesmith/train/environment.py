@@ -42,7 +42,11 @@ def choose_compute(recipe: Recipe, stored: Choices | None) -> tuple[str, str, in
         # The device is asked for by name: a resumed run that silently changed it would not be the same run.
         return choose_device(stored.device, hardware), stored.precision, stored.threads
     device = choose_device(recipe.model.device, hardware)
-    return device, choose_precision(recipe.model.precision, device, hardware), recipe.train.threads or hardware.cores
+    return (
+        device,
+        choose_precision(recipe.model.precision, device, hardware),
+        recipe.train.threads or hardware.cores,
+    )
 
 
 def choose_row_tokens(recipe: Recipe, longest: int) -> int:
@@ -61,7 +65,9 @@ def settle_determinism(device: str, threads: int) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def describe(recipe: Recipe, choices: Choices, fingerprints: dict[str, Any], licence: str | None) -> dict[str, Any]:
+def describe(
+    recipe: Recipe, choices: Choices, fingerprints: dict[str, Any], licence: str | None
+) -> dict[str, Any]:
     """The content of environment.json: nothing in it is secret, and no host or user name is in it."""
     return {
         "tunesmith": __version__,

@@ -155,7 +155,9 @@ def _one_update(
     if scaler is not None:
         scaler.unscale_(optimizer)
     grad_norm = float(
-        torch.nn.utils.clip_grad_norm_(weights, math.inf if job.train.max_grad_norm is None else job.train.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(
+            weights, math.inf if job.train.max_grad_norm is None else job.train.max_grad_norm
+        )
     )
     # Under fp16 an overflow is part of finding the scale: the scaler skips that step by itself.
     if scaler is None:
@@ -220,7 +222,9 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
     if early and state.evals_without_better >= early.patience and state.step < schedule.total_steps:
         state.stopped_early = True
         log.info(
-            "stopping early at step %d: no better eval_loss for %d evaluations", state.step, state.evals_without_better
+            "stopping early at step %d: no better eval_loss for %d evaluations",
+            state.step,
+            state.evals_without_better,
         )
     return better
 

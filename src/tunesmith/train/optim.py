@@ -27,7 +27,9 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], train: Train) -> torch.o
         bitsandbytes = require("bitsandbytes", wanted_by="train.optimizer: adamw_8bit")
         return bitsandbytes.optim.AdamW8bit(groups, lr=train.learning_rate, betas=train.betas)
     device = next(iter(weights.values())).device.type
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=device in ("cpu", "cuda"))
+    return torch.optim.AdamW(
+        groups, lr=train.learning_rate, betas=train.betas, fused=device in ("cpu", "cuda")
+    )
 
 
 def warmup_steps(train: Train, total_steps: int) -> int:

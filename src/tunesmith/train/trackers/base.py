@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -43,7 +44,7 @@ class Identity:
     seen_before: bool  # an earlier process of this run has told the tracker something
 
 
-class Tracker(Listener):
+class Tracker(Listener, ABC):
     """A listener that passes every number on, once.
 
     A tracker writes `open`, `send`, `send_samples` and `close`. A killed process loses what the package had not yet
@@ -58,18 +59,18 @@ class Tracker(Listener):
         self._reached = 0  # the last step that the other side has
         self._step = 0
 
+    @abstractmethod
     def open(self, run: RunInfo, identity: Identity) -> int:
         """Begin, or go on with, the run there; the last step that is there already, 0 if none."""
-        raise NotImplementedError
 
-    def send(self, numbers: dict[str, float], step: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def send(self, numbers: dict[str, float], step: int) -> None: ...
 
-    def send_samples(self, samples: list[dict[str, Any]], step: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def send_samples(self, samples: list[dict[str, Any]], step: int) -> None: ...
 
-    def close(self, outcome: Outcome) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self, outcome: Outcome) -> None: ...
 
     def wanted_name(self) -> str | None:
         """The name in the recipe, `{name}` and `{time}` not yet filled in."""
@@ -134,7 +135,7 @@ def identity_of(tracker: str, run: RunInfo, wanted_name: str | None) -> Identity
 
     The file goes with the run folder: `--overwrite` empties the folder, and the new run is a new one to the tracker.
     """
-    path = run.folder / "trackers.json"
+    path = RunDir(run.folder).trackers
     known = _read_or_nothing(path)
     if tracker in known:
         return Identity(known[tracker]["id"], known[tracker]["name"], seen_before=True)

@@ -1,0 +1,105 @@
+"""The planner and the targets, over drawn samples."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.segments import (
+    Piece,
+    SegmentPlan,
+    plan_rows,
+    single_paths,
+    tree_length,
+    tree_targets,
+    tree_weight,
+)
+
+
+@st.composite
+def trees(draw):
+    pieces = []
+    for index in range(draw(st.integers(1, 5))):
+        length = draw(st.integers(1, 6))
+        tokens = tuple(draw(st.lists(st.integers(0, 99), min_size=length, max_size=length)))
+        weights = tuple(draw(st.lists(st.sampled_from([0.0, 1.0, 0.5]), min_size=length, max_size=length)))
+        parent = draw(st.one_of(st.none(), st.integers(0, index - 1))) if index else None
+        pieces.append(Piece(tokens, weights, parent))
+    return tuple(pieces)
+
+
+@given(st.lists(trees(), min_size=1, max_size=8), st.integers(1, 40))
+def test_every_sample_is_laid_exactly_once_and_uncut(samples, budget):
+    rows = plan_rows(samples, budget)
+    seen = sorted(owner for row in rows for owner in dict.fromkeys(row.owners))
+    assert seen == list(range(len(samples)))
+    for row in rows:
+        assert (
+            len(row.tokens)
+            == row.plan.length
+            == sum(tree_length(samples[o]) for o in dict.fromkeys(row.owners))
+        )
+        assert row.plan.length <= budget or len(set(row.owners)) == 1
+        tokens = [t for owner in dict.fromkeys(row.owners) for piece in samples[owner] for t in piece.tokens]
+        assert list(row.tokens) == tokens
+
+
+@given(st.lists(trees(), min_size=1, max_size=6), st.integers(1, 40))
+def test_rows_carry_the_weight_of_their_samples(samples, budget):
+    total = sum(target.weight for row in plan_rows(samples, budget) for target in row.targets)
+    assert total == pytest.approx(sum(tree_weight(sample) for sample in samples))
+
+
+@given(trees())
+def test_a_target_is_the_next_token_on_its_leafs_path(tree):
+    (row,) = plan_rows([tree], 10_000)
+    for target in row.targets:
+        path = row.plan.path_positions(target.leaf)
+        following = path[path.index(target.position) + 1]
+        assert row.tokens[following] == target.token
+
+
+@given(trees())
+def test_paths_alone_have_the_same_targets_and_weight(tree):
+    paths = single_paths(tree)
+    assert sum(tree_weight(path) for path in paths) == pytest.approx(tree_weight(tree))
+    alone = sorted((t.token, t.weight) for path in paths for t in tree_targets(path))
+    assert alone == sorted((t.token, t.weight) for t in tree_targets(tree))
+
+
+@given(trees())
+def test_positions_count_along_the_path(tree):
+    (row,) = plan_rows([tree], 10_000)
+    for leaf in row.plan.leaves():
+        path = row.plan.path_positions(leaf)
+        assert [row.plan.positions[position] for position in path] == list(range(len(path)))
+
+
+def test_the_drawing_in_the_module_is_true():
+    plan = SegmentPlan.of([3, 2, 3, 2], [None, 0, 0, None])
+    assert plan.positions == (0, 1, 2, 3, 4, 3, 4, 5, 0, 1)
+    assert plan.lineage(2) == (0, 2)
+    assert plan.leaves() == (1, 2, 3)
+
+
+def test_a_parent_predicts_the_first_token_of_each_child():
+    tree = (Piece((1, 2), (0.0, 0.0)), Piece((3, 4), (1.0, 1.0), 0), Piece((5,), (1.0,), 0))
+    found = {(t.position, t.token, t.leaf) for t in tree_targets(tree)}
+    assert found == {(1, 3, 1), (2, 4, 1), (1, 5, 2)}
+
+
+def test_shared_tokens_with_loss_weigh_once_a_leaf():
+    tree = (Piece((1, 2), (0.0, 1.0)), Piece((3,), (0.0,), 0), Piece((4,), (0.0,), 0))
+    assert tree_weight(tree) == 2.0
+
+
+@pytest.mark.parametrize(("lengths", "parents"), [([0], None), ([1, 1], [None, 1]), ([1, 1], [None, 2])])
+def test_impossible_plans_are_refused(lengths, parents):
+    with pytest.raises(ValueError, match="segment"):
+        SegmentPlan.of(lengths, parents)
+
+
+def test_planning_is_first_fit_longest_first():
+    samples = [(Piece(tuple(range(length)), (1.0,) * length),) for length in (3, 9, 4, 6)]
+    assert [sorted(set(row.owners)) for row in plan_rows(samples, 10)] == [[1], [2, 3], [0]]
