@@ -128,6 +128,8 @@ def put_into_package(trained: Path) -> None:
     model.save_pretrained(PACKAGE_FOLDER)
     AutoTokenizer.from_pretrained(trained).save_pretrained(PACKAGE_FOLDER)
     (PACKAGE_FOLDER / "README.md").write_text(CARD, encoding="utf-8")
+    for path in PACKAGE_FOLDER.iterdir():
+        path.chmod(0o644)  # safetensors writes for the owner alone
 
 
 if __name__ == "__main__":
