@@ -28,6 +28,7 @@ FLOORS = [
     ["evaluation", "export", "report"],
     ["pipeline"],
     ["cli", "studio"],
+    ["__main__"],
 ]
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 DATA = {"recipes", "samples"}  # files, no modules

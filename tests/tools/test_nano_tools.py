@@ -59,7 +59,7 @@ def test_every_poem_appears_bare_and_every_clean_short_one_as_an_answer():
     documents = corpus()
     for poem in POEMS:
         assert documents.count(nano_corpus.bare_document(poem)) == 12
-        answer = "<|im_start|>assistant\n" + "\n".join(poem["lines"]) + "<|im_end|>\n"
+        answer = "<|im_start|>assistant\n" + "\n".join(poem["lines"]) + "<|im_end|>"
         expected = poem["title"] not in ("残卷", "长歌")
         assert any(answer in document for document in documents) is expected
 
@@ -161,12 +161,14 @@ def test_common_characters_are_one_token_and_never_merge(tokenizer: PreTrainedTo
 def test_chat_template_renders_what_the_corpus_holds(tokenizer: PreTrainedTokenizerBase):
     messages = [("system", "你是一位诗人。"), ("user", "Write a poem"), ("assistant", "月\n花")]
     as_dicts = [{"role": role, "content": content} for role, content in messages]
-    assert tokenizer.apply_chat_template(as_dicts, tokenize=False) == nano_corpus.chat_document(messages)
+    assert (
+        tokenizer.apply_chat_template(as_dicts, tokenize=False) == nano_corpus.chat_document(messages) + "\n"
+    )
     prompt = tokenizer.apply_chat_template(as_dicts[1:2], tokenize=False, add_generation_prompt=True)
     assert prompt == "<|im_start|>user\nWrite a poem<|im_end|>\n<|im_start|>assistant\n"
 
 
-@pytest.mark.parametrize(("name", "size"), [("training_data.json", 5), ("quatrains.json", 64)])
+@pytest.mark.parametrize(("name", "size"), [("training_data.json", 5), ("quatrains.json", 144)])
 def test_sample_poems_are_different_five_character_quatrains(name: str, size: int):
     examples = samples(name)
     assert len(examples) == size

@@ -49,7 +49,7 @@ _SAMPLE_DATA = """\
   max_length: 256 # the longest sample in tokens
 
 train:
-  epochs: 10
+  epochs: 6
   batch_size: 4
   accumulate: 2
   learning_rate: {learning_rate}
@@ -85,7 +85,7 @@ def init(
         data=_quoted(_relative(data_path, recipe.parent)),
         # The embedded model is small: it reads 512 tokens at most, and takes larger steps.
         max_length=512 if model == _NANO else 1024,
-        learning_rate="2e-3" if model == _NANO else "2e-4",
+        learning_rate="7e-4" if model == _NANO else "2e-4",
     )
     _check(read(text.encode(), file).values, name)
     written = _write(recipe, text, data_path if data is None else None)

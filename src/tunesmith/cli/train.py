@@ -59,9 +59,8 @@ def quickstart(
     loaded = load("poetry-nano", ["name=quickstart"], output=output)
     with _at_work() as (console, listeners, stop_wanted):
         console.print(
-            "[bold]tunesmith quickstart[/]: the embedded model writes poems, but knows no fixed form. It now learns "
-            "from 64 quatrains\nof five characters a line, and is asked before and after for poems on topics that no "
-            "training text mentions.\n"
+            "The embedded model writes poems, but in any form. It now learns from 144 quatrains of five characters a\n"
+            "line, and is asked before and after for poems on 20 topics that stand in no training text.\n"
         )
         from tunesmith import pipeline
 
@@ -81,7 +80,7 @@ def _show_result(console: Console, run: RunDir) -> None:
     result = run.result()
     console.print(f"result   {result}", highlight=False, soft_wrap=True)
     console.print(f"report   {run.report}", highlight=False, soft_wrap=True)
-    console.print(f"ask it   tunesmith chat {run.folder}", highlight=False, soft_wrap=True)
+    console.print(f"ask it   {run.command('chat')}", highlight=False, soft_wrap=True)
 
 
 class _StopButton:

@@ -206,7 +206,10 @@ class Generation(Block):
     top_k: int = Field(0, ge=0, description="Draw from the k likeliest tokens; 0: from all.")
     repetition_penalty: float = Field(1.0, gt=0, description="Above 1 makes tokens already seen less likely.")
     seed: int = Field(
-        0, ge=0, description="Seeds the draws; an answer depends on it and on the prompt's place only."
+        0,
+        ge=0,
+        le=2**63 - 1,
+        description="Seeds the draws; an answer depends on it and on the prompt's place only.",
     )
 
 
