@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,7 +47,7 @@ def check(
             _show_ledger(console, side, ledger)
     for sample in prepared.data.train[:show]:
         _show_sample(console, prepared, sample)
-    _show_plan(console, loaded, prepared)
+    _show_plan(console, loaded, prepared, shlex.join([recipe, *(overrides or ())]))
 
 
 def _show_ledger(console: Console, side: str, ledger: dict[str, Any]) -> None:
@@ -89,7 +90,7 @@ def _plain(text: str) -> Text:
     return Text(text, style="dim")
 
 
-def _show_plan(console: Console, recipe: Recipe, prepared: Prepared) -> None:
+def _show_plan(console: Console, recipe: Recipe, prepared: Prepared, arguments: str) -> None:
     from tunesmith.train.order import Schedule
 
     train = recipe.train
@@ -98,7 +99,8 @@ def _show_plan(console: Console, recipe: Recipe, prepared: Prepared) -> None:
     )
     console.print(
         f"\n{len(prepared.data.train)} samples, {recipe.samples_an_update} an update: {schedule.total_steps} steps "
-        f"({schedule.steps_an_epoch} an epoch). Nothing is wrong; start with: tunesmith train",
+        f"({schedule.steps_an_epoch} an epoch). Nothing is wrong; start with: tunesmith train {arguments}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )

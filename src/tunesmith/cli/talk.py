@@ -10,10 +10,12 @@ import typer
 if TYPE_CHECKING:
     from tunesmith.config.schema import Generation
     from tunesmith.infer.open import Opened
+    from tunesmith.infer.speaker import Reply
 
 _WHOM = "A run folder, a model folder, an adapter folder, builtin:nano or a hub id."
 Whom = Annotated[str, typer.Argument(metavar="RUN", help=_WHOM)]
 Base = Annotated[bool, typer.Option("--base", help="Ask the untuned model below it, in the same way.")]
+System = Annotated[str | None, typer.Option(help="A system prompt instead of the recipe's.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Temperature = Annotated[float | None, typer.Option(help="0 is greedy; default: the recipe's.")]
 TopP = Annotated[float | None, typer.Option(help="Nucleus sampling.")]
@@ -29,7 +31,7 @@ def ask(
     run: Whom,
     question: Annotated[str | None, typer.Argument(help="Default: the recipe's first prompt.")] = None,
     base: Base = False,
-    system: Annotated[str | None, typer.Option(help="A system prompt instead of the recipe's.")] = None,
+    system: System = None,
     temperature: Temperature = None,
     top_p: TopP = None,
     top_k: TopK = None,
@@ -39,7 +41,6 @@ def ask(
     device: Device = "auto",
 ) -> None:
     """Ask one question and print the answer."""
-    from tunesmith.data.schema import Message
     from tunesmith.errors import InputError
 
     opened = _open(run, base, device)
@@ -54,17 +55,15 @@ def ask(
         typer.echo(f"> {question}", err=True)
     if not question.strip():
         raise InputError("the question is empty")
-    turns = [Message("user", question, 0.0)]
-    if system is not None:
-        turns.insert(0, Message("system", system, 0.0))
-    opened.speaker.reply([turns], options, on_text=_write)
+    (reply,) = opened.speaker.answer([question], options, system=system, on_text=_write)
     _write("\n")
+    _say_if_cut(reply)
 
 
 def chat(
     run: Whom,
     base: Base = False,
-    system: Annotated[str | None, typer.Option(help="A system prompt instead of the recipe's.")] = None,
+    system: System = None,
     temperature: Temperature = None,
     top_p: TopP = None,
     top_k: TopK = None,
@@ -97,12 +96,13 @@ def chat(
             typer.echo(told)
             continue
         try:
-            conversation.say(said, on_text=_write)
-        except InputError as error:  # the conversation outgrew the context: it can go on after /reset
-            typer.echo(f"{error} /reset starts anew.")
+            reply = conversation.say(said, on_text=_write)
+            _write("\n")
+            _say_if_cut(reply)
+        except InputError as error:  # such as a conversation that outgrew the context
+            typer.echo(f"{error} /reset forgets the conversation." if conversation.turns else str(error))
         except KeyboardInterrupt:
-            _write(" …")
-        _write("\n")
+            _write(" …\n")
 
 
 def batch(
@@ -110,6 +110,7 @@ def batch(
     file: Annotated[str, typer.Argument(help="Questions: .json, .jsonl or .txt.")],
     output: Annotated[str, typer.Option("-o", "--output", help="Where the answers go, as JSON.")],
     base: Base = False,
+    system: System = None,
     temperature: Temperature = None,
     top_p: TopP = None,
     top_k: TopK = None,
@@ -130,7 +131,7 @@ def batch(
         raise InputError(f"answers cannot be written to {output}", expected="a file in a folder that exists")
     opened = _open(run, base, device)
     options = _options(opened, temperature, top_p, top_k, repetition_penalty, max_new_tokens, seed)
-    answer_file(opened.speaker, questions, options, target)
+    answer_file(opened.speaker, questions, options, target, system=system)
     typer.echo(f"{len(questions)} answers in {output}")
 
 
@@ -180,6 +181,11 @@ def _options(
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-")
         raise InputError(f"{flag} {first['input']} is out of range: {first['msg'].lower()}") from None
+
+
+def _say_if_cut(reply: Reply) -> None:
+    if not reply.ended:
+        typer.echo(f"(cut off after {reply.tokens} tokens; --max-new-tokens allows more)", err=True)
 
 
 def _write(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -54,14 +55,15 @@ def quickstart(
     ] = ("runs/quickstart"),
 ) -> None:
     """Teach the embedded model five-character poems in about a minute, and see that it worked."""
+    from tunesmith.cli.console import console
     from tunesmith.config.load import load
 
     loaded = load("poetry-nano", ["name=quickstart"], output=output)
+    console.print(
+        "The embedded model writes poems, but in any form. It now learns from 144 quatrains of five characters "
+        "a line, and is asked before and after for poems on 20 topics that stand in no training text.\n"
+    )
     with _at_work() as (console, listeners, stop_wanted):
-        console.print(
-            "The embedded model writes poems, but in any form. It now learns from 144 quatrains of five characters a\n"
-            "line, and is asked before and after for poems on 20 topics that stand in no training text.\n"
-        )
         from tunesmith import pipeline
 
         run = pipeline.train(loaded, overwrite=True, listeners=listeners, stop_wanted=stop_wanted)
@@ -71,16 +73,16 @@ def quickstart(
 def _show_result(console: Console, run: RunDir) -> None:
     """Before and after, and what to do next."""
     from tunesmith.cli.side_by_side import show
-    from tunesmith.rundir import read_json
+    from tunesmith.rundir import as_typed, read_json
 
     evidence = read_json(run.before_after)
     if evidence is not None and all("tuned" in sample for sample in evidence["samples"]):
         rows = [(s["prompt"], (s["base"], s["tuned"])) for s in evidence["samples"]]
         show(console, ("base", "tuned"), rows, evidence["scores"], at_most=_ANSWERS_SHOWN)
     result = run.result()
-    console.print(f"result   {result}", highlight=False, soft_wrap=True)
-    console.print(f"report   {run.report}", highlight=False, soft_wrap=True)
-    console.print(f"ask it   {run.command('chat')}", highlight=False, soft_wrap=True)
+    lines = ["" if result is None else f"result   {as_typed(result)}", f"report   {as_typed(run.report)}"]
+    for line in [*filter(None, lines), f"ask it   {run.command('chat')}"]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 class _StopButton:
@@ -88,10 +90,15 @@ class _StopButton:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self.importing = True
         self.in_loop = False
         self.pressed = False
 
     def press(self, *_: Any) -> None:
+        if self.importing:
+            # An exception would meet torch in the middle of its start-up, and abort it. Nothing has been done yet.
+            os.write(sys.stderr.fileno(), b"interrupted; nothing was done yet\n")
+            os._exit(130)
         if not self.in_loop or self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
@@ -120,12 +127,16 @@ class _StopButton:
 def _at_work() -> Iterator[tuple[Console, list[Listener], Callable[[], bool]]]:
     """The terminal while a run is worked on: log lines, the progress bar, and what Ctrl-C does."""
     from tunesmith.cli.console import console, log_to_console, quiet_libraries
-    from tunesmith.cli.progress import progress_listener
 
-    quiet_libraries()
     button = _StopButton(console)
     before = {number: signal.signal(number, button.press) for number in _stop_signals()}
     try:
+        quiet_libraries()
+        # What takes seconds to import is imported here.
+        from tunesmith import pipeline as _pipeline  # noqa: F401
+        from tunesmith.cli.progress import progress_listener
+
+        button.importing = False
         with log_to_console():
             yield console, [progress_listener(console), button.listener()], lambda: button.pressed
     finally:
