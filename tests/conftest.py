@@ -10,6 +10,8 @@ import pytest
 # Nothing in the tests may reach for a network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tiny models gain nothing from threads, and on a busy machine threads wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -67,3 +69,40 @@ def tiny_model_folder(tmp_path_factory) -> Path:
     tiny_llama().save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory):
+    """The real command line, cheap to start many times."""
+    from tests.invariant.command import CommandServer
+
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
+    server = CommandServer(tmp_path_factory.mktemp("command"))
+    yield server
+    server.close()
+
+
+# Unlike the model's own template: a stranger to it must not be able to guess the prompt.
+SHOUTING = (
+    "{% for m in messages %}[{{ m.role | upper }}] {{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}[ASSISTANT] {% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, tiny_model_folder) -> Path:
+    """A finished LoRA run with a system prompt and a chat template of its own."""
+    from tests.recipes import write_recipe
+    from tunesmith import pipeline
+    from tunesmith.config.load import load
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "shouting.jinja").write_text(SHOUTING, encoding="utf-8")
+    recipe = write_recipe(
+        folder,
+        tiny_model_folder,
+        data={"system": "Be brief.", "template": "shouting.jinja"},
+        train={"epochs": 1, "learning_rate": 0.01, "threads": 1},
+    )
+    return pipeline.train(load(str(recipe))).folder

@@ -80,3 +80,16 @@ def no_room_is_a_work_error(what: str, remedy: str) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise WorkError(f"no room left on the disk while writing {what}", remedy=remedy) from error
         raise
+
+
+@contextmanager
+def failed_writing_is_a_work_error(what: str, remedy: str) -> Iterator[None]:
+    """As `no_room_is_a_work_error`, for files in a folder that is ours: any refusal of the system is a `WorkError`."""
+    try:
+        with no_room_is_a_work_error(what, remedy):
+            yield
+    except OSError as error:
+        raise WorkError(
+            f"{what} cannot be written: {error.strerror or error}",
+            remedy="see to that folder, and go on with `tunesmith resume`; the checkpoints already there are whole",
+        ) from error

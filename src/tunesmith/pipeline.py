@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,16 @@ from tunesmith.config.load import dump, load
 from tunesmith.config.schema import Recipe
 from tunesmith.data.build import DataSet, build
 from tunesmith.data.render import Renderer
-from tunesmith.errors import InputError, Interrupted
+from tunesmith.errors import InputError, Interrupted, failed_writing_is_a_work_error
 from tunesmith.evaluation.before_after import ask_prompts, base_replies, before_after
 from tunesmith.infer.speaker import Reply, Speaker
 from tunesmith.methods import METHODS
 from tunesmith.metrics import metric_named
-from tunesmith.models.adapters import add_adapter, load_adapter
+from tunesmith.models.adapters import CONFIG_FILE, add_adapter, load_adapter
 from tunesmith.models.load import DTYPES, end_token_ids, load_model, load_tokenizer
 from tunesmith.models.policy import Policy, recompute_activations
 from tunesmith.models.probe import Probe, probe
-from tunesmith.models.save import About, save_result
+from tunesmith.models.save import About, result_must_be_free, save_result
 from tunesmith.models.source import fingerprint, licence, resolve
 from tunesmith.report.curve import draw_curve
 from tunesmith.report.html import write_report
@@ -80,9 +80,16 @@ def train(
         Interrupted: `stop_wanted` said so.
     """
     run = RunDir(recipe.output_folder)
-    with run.locked():
+    with _ctrl_c_says("nothing was written yet; begin again with the same command"):
+        # Whatever can be wrong is found before anything is written, and before an old run is deleted.
+        run.must_be_free(overwrite=overwrite)
+        _inputs_must_survive(recipe, run)
+        if recipe.run.result is not None:
+            result_must_be_free(Path(recipe.run.result), run.folder, overwrite=overwrite)
+        stage = _get_ready(recipe, None)
+    with _ctrl_c_says(f"go on with `{run.command('resume')}`"), run.locked():
         run.create(dump(recipe), overwrite=overwrite)
-        return _work(recipe, run, listeners, stop_wanted)
+        return _work(recipe, run, stage, listeners, stop_wanted)
 
 
 def resume(
@@ -96,30 +103,68 @@ def resume(
     if not run.holds_a_run():
         raise InputError(
             f"there is no run in {folder}",
-            expected="a folder with recipe.yaml",
-            remedy="start one with: tunesmith train",
+            expected="a folder with the recipe.yaml of a run",
+            remedy="start one with `tunesmith train`",
         )
-    with run.locked():
-        if (read_json(run.environment) or {}).get("finished") and run.report.is_file():
+    with _ctrl_c_says(f"go on with `{run.command('resume')}`"), run.locked():
+        if _is_finished(run):
             log.info("%s is finished already; nothing to resume", run.folder)
             return run
-        return _work(load(str(run.recipe)), run, listeners, stop_wanted)
+        run.sweep()
+        recipe = load(str(run.recipe))
+        return _work(recipe, run, _get_ready(recipe, run), listeners, stop_wanted)
+
+
+def _is_finished(run: RunDir) -> bool:
+    try:
+        environment = read_json(run.environment)
+    except InputError:  # damaged; the work ahead writes it anew
+        return False
+    finished = isinstance(environment, dict) and environment.get("finished") is True
+    return finished and run.report.is_file() and run.result() is not None
+
+
+def _inputs_must_survive(recipe: Recipe, run: RunDir) -> None:
+    """Refuse to replace a run that the new one is made from: it could not be resumed, nor made again.
+
+    Raises:
+        InputError: the model, the adapter to start from, a data file or the template lies in the run folder.
+    """
+    data = recipe.data
+    held_out = data.eval if isinstance(data.eval, tuple) else ()
+    inputs = [recipe.model.source, recipe.adapter.start, data.template]
+    for path in [*inputs, *(source.path for source in (*data.train, *held_out))]:
+        if path is not None and Path(path).resolve().is_relative_to(run.folder.resolve()):
+            raise InputError(
+                f"the recipe reads {path}, which lies in the run folder {run.folder} that is to be replaced",
+                remedy="choose another folder with -o",
+            )
+
+
+@contextmanager
+def _ctrl_c_says(remedy: str) -> Iterator[None]:
+    """Make of a bare Ctrl-C a sentence that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted("interrupted", remedy=remedy) from stop
 
 
 def _work(
-    recipe: Recipe, run: RunDir, listeners: Sequence[Listener], stop_wanted: Callable[[], bool]
+    recipe: Recipe,
+    run: RunDir,
+    stage: _Stage,
+    listeners: Sequence[Listener],
+    stop_wanted: Callable[[], bool],
 ) -> RunDir:
+    """Do the run's work in its folder, and tell all listeners how it ended."""
+    events = Events([*listeners, *stage.trackers])
     with _logged_to(run):
-        for name in recipe.evaluate.metrics:
-            metric_named(name)
-        prepared = prepare(recipe)
-        write_json(run.data, prepared.data.ledgers)
-        with out_of_memory_is_a_work_error():
-            stage = _set_up(recipe, run, prepared)
-        events = Events([*listeners, *open_trackers(recipe)])
         try:
             with out_of_memory_is_a_work_error():
-                _train_and_show(recipe, run, prepared, stage, events, stop_wanted)
+                start = _last_checkpoint(recipe, run, stage.identity)
+                _write_what_is_settled(recipe, run, stage)
+                _train_and_show(recipe, run, stage, start, events, stop_wanted)
         except BaseException as error:
             if isinstance(error, Interrupted | KeyboardInterrupt):
                 events.end(Outcome("interrupted", str(error)))
@@ -175,77 +220,133 @@ def _template(recipe: Recipe) -> str | None:
 class _Stage:
     """What is in memory when training begins."""
 
+    prepared: Prepared
     model: nn.Module
     policy: Policy
     choices: Choices
     base: list[Reply]
     identity: dict[str, str]
     environment: dict[str, Any]
+    trackers: list[Listener]
 
 
-def _set_up(recipe: Recipe, run: RunDir, prepared: Prepared) -> _Stage:
-    """Load the model, settle every automatic choice, ask the untuned model, and put the adapter on."""
-    stored = stored_choices(read_json(run.environment))
+def _get_ready(recipe: Recipe, left: RunDir | None) -> _Stage:
+    """Read the data, load the model, settle every automatic choice, ask the untuned model, and put the adapter on.
+
+    Nothing is written. `left` is the run that is gone on with: what it settled and was answered is taken over.
+    """
+    for name in recipe.evaluate.metrics:
+        metric_named(name)
+    trackers, start = open_trackers(recipe), _adapter_to_start_from(recipe)
+    stored = _choices_left(left) if left else None
     device, precision, threads = choose_compute(recipe, stored)
-    settle_determinism(device, threads)
-    compute = DTYPES[precision]
-    full = recipe.adapter.type == "none"
-    model = load_model(
-        prepared.model_folder,
-        dtype=DTYPES["fp32"] if full else compute,
-        device=device,
-        trust_remote_code=recipe.model.trust_remote_code,
-    )
-    found = Probe(stored.packed_rows, stored.packed_rows_because) if stored else probe(model, compute=compute)
-    if not found.segments:
-        log.warning("%s: one sequence a row, with the family's own attention", found.reason)
-    longest = max(tree_length(sample.tree) for sample in [*prepared.data.train, *prepared.data.eval])
-    choices = Choices(
-        device, precision, threads, choose_row_tokens(recipe, longest), found.segments, found.reason
-    )
-    base = _base_replies(recipe, run, prepared, model)
-    tuned = _put_adapter_on(recipe, model)
-    if recipe.train.gradient_checkpointing:
-        recompute_activations(model)
-    policy = Policy(tuned, segments=found.segments, compute=compute, seed=recipe.train.seed)
+    with out_of_memory_is_a_work_error():
+        prepared = prepare(recipe)
+        settle_determinism(device, threads)
+        compute = DTYPES[precision]
+        model = load_model(
+            prepared.model_folder,
+            dtype=DTYPES["fp32"] if recipe.adapter.type == "none" else compute,
+            device=device,
+            trust_remote_code=recipe.model.trust_remote_code,
+        )
+        found = (
+            Probe(stored.packed_rows, stored.packed_rows_because) if stored else probe(model, compute=compute)
+        )
+        longest = max(tree_length(sample.tree) for sample in [*prepared.data.train, *prepared.data.eval])
+        row_tokens = choose_row_tokens(recipe, longest)
+        choices = Choices(device, precision, threads, row_tokens, found.segments, found.reason)
+        base = _base_replies(recipe, left, prepared, model)
+        tuned = _put_adapter_on(recipe, model, start)
+        if recipe.train.gradient_checkpointing:
+            recompute_activations(model)
+        policy = Policy(tuned, segments=found.segments, compute=compute, seed=recipe.train.seed)
     identity = _identity(recipe, prepared)
     fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
-    about_model = describe(recipe, choices, fingerprints, licence(prepared.model_folder))
-    write_json(run.environment, about_model)
-    trained = sum(weight.numel() for weight in policy.trainable().values())
-    total = sum(weight.numel() for weight in tuned.parameters())
-    log.info("device %s, %s, %d threads; %s", device, precision, threads, found.reason)
-    log.info("%s of %s parameters are trained (%.2f%%)", f"{trained:,}", f"{total:,}", 100 * trained / total)
-    return _Stage(tuned, policy, choices, base, identity, about_model)
+    environment = describe(recipe, choices, fingerprints, licence(prepared.model_folder))
+    return _Stage(prepared, tuned, policy, choices, base, identity, environment, trackers)
 
 
-def _base_replies(recipe: Recipe, run: RunDir, prepared: Prepared, model: PreTrainedModel) -> list[Reply]:
+def _choices_left(run: RunDir) -> Choices | None:
+    """The automatic choices of an earlier start of this run."""
+    try:
+        return stored_choices(read_json(run.environment))
+    except (InputError, TypeError) as error:
+        log.warning("the automatic choices are made anew: %s cannot be read (%s)", run.environment, error)
+        return None
+
+
+def _base_replies(
+    recipe: Recipe, left: RunDir | None, prepared: Prepared, model: PreTrainedModel
+) -> list[Reply]:
     """The untuned model's answers: those of an earlier start of this run, or asked now."""
     if not recipe.evaluate.prompts:
         return []
-    replies = base_replies(read_json(run.before_after), recipe.evaluate)
+    try:
+        replies = base_replies(read_json(left.before_after), recipe.evaluate) if left else None
+    except (InputError, TypeError, KeyError) as error:
+        log.warning("before_after.json cannot be read (%s)", error)
+        replies = None
     if replies is None:
         log.info("asking the untuned model %d questions", len(recipe.evaluate.prompts))
         replies = ask_prompts(Speaker(model, prepared.renderer, recipe.model.source), recipe.evaluate)
-        _write_before_after(recipe, run, prepared, replies, None)
     return replies
 
 
-def _put_adapter_on(recipe: Recipe, model: PreTrainedModel) -> Any:  # peft and transformers ship no types
+def _write_what_is_settled(recipe: Recipe, run: RunDir, stage: _Stage) -> None:
+    """What is known before step 1 goes into the run folder, for a resume to find."""
+    write_json(run.data, stage.prepared.data.ledgers)
+    write_json(run.environment, stage.environment)
+    if stage.base:
+        _write_before_after(recipe, run, stage, None)
+    choices = stage.choices
+    if not choices.packed_rows:
+        log.warning("%s: one sequence a row, with the family's own attention", choices.packed_rows_because)
+    log.info(
+        "device %s, %s, %d threads; %s",
+        choices.device,
+        choices.precision,
+        choices.threads,
+        choices.packed_rows_because,
+    )
+    trained = sum(weight.numel() for weight in stage.policy.trainable().values())
+    total = sum(weight.numel() for weight in stage.model.parameters())
+    log.info("%s of %s parameters are trained (%.2f%%)", f"{trained:,}", f"{total:,}", 100 * trained / total)
+
+
+def _adapter_to_start_from(recipe: Recipe) -> Path | None:
+    """The folder of `adapter.start`: an adapter, or the result of a run.
+
+    Raises:
+        InputError: there is none.
+    """
+    if recipe.adapter.start is None:
+        return None
+    start = RunDir(recipe.adapter.start)
+    folder = start.result() if start.holds_a_run() else start.folder
+    if folder is None:
+        raise InputError(
+            f"the run {start.folder} has no result to start from",
+            remedy=f"finish it: `{start.command('resume')}`",
+        )
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"{folder} is no adapter: it has no {CONFIG_FILE}",
+            where="adapter.start",
+            expected="an adapter folder or a run",
+        )
+    return folder
+
+
+def _put_adapter_on(recipe: Recipe, model: PreTrainedModel, start: Path | None) -> Any:
     """A fresh adapter, one to go on from, or (full tuning) none."""
     adapter = recipe.adapter
     if adapter.type == "none":
         return model.requires_grad_(True)
-    if adapter.start is None:
+    if start is None:
         return add_adapter(model, adapter, base_name=recipe.model.source, seed=recipe.train.seed)
-    start = RunDir(adapter.start)
-    folder = start.result() if start.holds_a_run() else Path(adapter.start)
-    if folder is None:
-        raise InputError(
-            f"the run {start.folder} has no result to start from",
-            remedy=f"finish it: tunesmith resume {start.folder}",
-        )
-    return load_adapter(model, folder, trainable=True)
+    log.info("going on from the adapter %s; its rank, alpha, dropout and targets stay what they are", start)
+    return load_adapter(model, start, trainable=True)
 
 
 def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, str]:
@@ -263,13 +364,44 @@ def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, str]:
 def _train_and_show(
     recipe: Recipe,
     run: RunDir,
-    prepared: Prepared,
     stage: _Stage,
+    start: tuple[Path, TrainState] | None,
     events: Events,
     stop_wanted: Callable[[], bool],
 ) -> None:
     """Run the loop from the last good checkpoint, save the result, ask again, and write the report."""
-    data = prepared.data
+    state = _train(recipe, run, stage, start, events, stop_wanted)
+    _stop_if(stop_wanted, run)
+    if recipe.train.keep_best and state.best_step is not None and state.best_step != state.step:
+        log.info(
+            "the result is the best checkpoint, step %d (eval_loss %.4f)", state.best_step, state.best_loss
+        )
+        checkpoint.restore(run.checkpoint(state.best_step), stage.policy.trainable())
+    prepared = stage.prepared
+    about = About(recipe.model.source, recipe.model.revision, recipe.data.system, prepared.template)
+    folder = Path(recipe.run.result) if recipe.run.result else _result_folder(recipe, run)
+    save_result(stage.model, prepared.tokenizer, about, folder)
+    if stage.base:
+        _stop_if(stop_wanted, run)
+        stage.model.eval()
+        log.info("asking the tuned model the same questions")
+        tuned = ask_prompts(Speaker(stage.model, prepared.renderer, str(run.folder)), recipe.evaluate)
+        events.samples(_write_before_after(recipe, run, stage, tuned))
+    draw_curve(run)
+    # Written before the report, which tells of it; a kill in between leaves a run that is whole but for that page.
+    write_json(run.environment, stage.environment | {"finished": True})
+    write_report(run)
+
+
+def _train(
+    recipe: Recipe,
+    run: RunDir,
+    stage: _Stage,
+    start: tuple[Path, TrainState] | None,
+    events: Events,
+    stop_wanted: Callable[[], bool],
+) -> TrainState:
+    data = stage.prepared.data
     job = Job(
         train=recipe.train,
         run=run,
@@ -282,80 +414,60 @@ def _train_and_show(
         events=events,
         stop_wanted=stop_wanted,
     )
-    start = _last_checkpoint(run, stage.identity)
-    total_steps = job.schedule.total_steps
+    total_steps, start_step = job.schedule.total_steps, start[1].step if start else 0
     plain_recipe = recipe.model_dump(mode="json")
-    events.start(
-        RunInfo(
-            recipe.name,
-            run.folder,
-            plain_recipe,
-            stage.environment,
-            total_steps,
-            start[1].step if start else 0,
-        )
-    )
+    events.start(RunInfo(recipe.name, run.folder, plain_recipe, stage.environment, total_steps, start_step))
     log.info(
         "%d samples, %d an update, %d steps%s",
         len(data.train),
         recipe.samples_an_update,
         total_steps,
-        f", from step {start[1].step}" if start else "",
+        f", from step {start_step}" if start else "",
     )
-    state = run_loop(job, start)
-    if recipe.train.keep_best and state.best_step is not None and state.best_step != state.step:
-        log.info(
-            "the result is the best checkpoint, step %d (eval_loss %.4f)", state.best_step, state.best_loss
+    return run_loop(job, start)
+
+
+def _stop_if(stop_wanted: Callable[[], bool], run: RunDir) -> None:
+    if stop_wanted():
+        raise Interrupted(
+            "stopped after training; its last checkpoint is written",
+            remedy=f"go on with `{run.command('resume')}`",
         )
-        checkpoint.restore(run.checkpoint(state.best_step), stage.policy.trainable())
-    about = About(recipe.model.source, recipe.model.revision, recipe.data.system, prepared.template)
-    folder = Path(recipe.run.result) if recipe.run.result else _result_folder(recipe, run)
-    save_result(stage.model, prepared.tokenizer, about, folder)
-    if stage.base:
-        stage.model.eval()
-        log.info("asking the tuned model the same questions")
-        tuned = ask_prompts(Speaker(stage.model, prepared.renderer, str(run.folder)), recipe.evaluate)
-        events.samples(_write_before_after(recipe, run, prepared, stage.base, tuned))
-    draw_curve(run)
-    # Written before the report, which tells of it; a kill in between leaves a run that is whole but for that page.
-    write_json(run.environment, stage.environment | {"finished": True})
-    write_report(run)
 
 
 def _result_folder(recipe: Recipe, run: RunDir) -> Path:
     return run.model if recipe.adapter.type == "none" else run.adapter
 
 
-def _last_checkpoint(run: RunDir, identity: dict[str, str]) -> tuple[Path, TrainState] | None:
+def _last_checkpoint(recipe: Recipe, run: RunDir, identity: dict[str, str]) -> tuple[Path, TrainState] | None:
     """The newest good checkpoint of this run, and the metrics cut back to it.
 
     Raises:
         InputError: it belongs to other data, another model or another recipe.
     """
-    found = checkpoint.newest_good(run)
+    found = checkpoint.newest_good(run, with_best=recipe.train.keep_best)
     if found is None:
         run.cut_metrics(0)
         return None
-    folder, content = found
-    changed = [name for name, value in identity.items() if content["identity"].get(name) != value]
+    changed = [name for name, value in identity.items() if found.identity.get(name) != value]
     if changed:
         raise InputError(
-            f"the {' and the '.join(changed)} changed since this run began, so {folder.name} cannot be gone on from",
+            f"the {' and the '.join(changed)} changed since this run began, so {found.folder.name} cannot be gone on from",
             where=str(run.folder),
             remedy="put back what changed, or train anew with --overwrite",
         )
-    state = TrainState(**content["state"])
-    run.cut_metrics(state.metrics_length)
-    return folder, state
+    if not run.cut_metrics(found.state.metrics_length):
+        log.warning("lines of %s from before %s are lost", run.metrics, found.folder.name)
+    return found.folder, found.state
 
 
 def _write_before_after(
-    recipe: Recipe, run: RunDir, prepared: Prepared, base: list[Reply], tuned: list[Reply] | None
+    recipe: Recipe, run: RunDir, stage: _Stage, tuned: list[Reply] | None
 ) -> dict[str, Any]:
-    train_samples = prepared.data.train
+    train_samples = stage.prepared.data.train
     content = before_after(
         recipe.evaluate,
-        base,
+        stage.base,
         tuned,
         {sample.prompt for sample in train_samples if sample.prompt is not None},
         [sample.answer for sample in train_samples if sample.answer is not None],
@@ -364,10 +476,18 @@ def _write_before_after(
     return content
 
 
+class _LogFile(logging.FileHandler):
+    """train.log. On a full disk it stays silent: what could not be written there is said on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @contextmanager
 def _logged_to(run: RunDir) -> Iterator[None]:
     """Send the log to train.log as well, with times, for the duration."""
-    handler = logging.FileHandler(run.log, encoding="utf-8")
+    with failed_writing_is_a_work_error(str(run.log), "free some disk space and try again"):
+        handler = _LogFile(run.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     if log.level == logging.NOTSET:
@@ -376,4 +496,5 @@ def _logged_to(run: RunDir) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a line that a full disk did not take is still in the buffer
+            handler.close()

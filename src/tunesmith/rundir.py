@@ -298,7 +298,10 @@ class RunDir:
                 remedy=f"wait for it to end, or {_ELSEWHERE}",
             ) from None
         except OSError as error:
-            raise InputError(f"{self.folder} cannot be written to: {error.strerror or error}") from error
+            raise InputError(
+                f"{self.folder} cannot be written to: {error.strerror or error}",
+                remedy="see to the folder's permissions",
+            ) from error
         try:
             yield
         finally:

@@ -29,8 +29,10 @@ for line in requests:
     child = os.fork()
     if child == 0:
         out = os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1); os.dup2(out, 2)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        errors = request["errors"]
+        os.dup2(out, 1)
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if errors else out, 2)
+        os.dup2(os.open(request["typed"] or os.devnull, os.O_RDONLY), 0)
         os.chdir(request["cwd"])
         sys.argv = ["tunesmith", *request["argv"]]
         code = main()
@@ -56,7 +58,7 @@ class Started:
     def wait(self) -> tuple[int, str]:
         """Exit code (negative: killed by that signal) and everything printed."""
         code = int(self._server.process.stdout.readline())
-        return code, self._out.read_text("utf-8", errors="replace")
+        return code, self._out.read_bytes().decode("utf-8", errors="replace")
 
 
 class CommandServer:
@@ -73,15 +75,30 @@ class CommandServer:
         )
         assert self.process.stdout.readline().strip() == "ready"
 
-    def start(self, *argv: str, cwd: Path) -> Started:
+    def start(self, *argv: str, cwd: Path, typed: Path | None = None, errors: Path | None = None) -> Started:
+        """Start a command. `typed` is its standard input; standard error goes to `errors`, or is mixed in."""
         self._count += 1
         out = self._folder / f"out-{self._count}.txt"
-        self.process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd), "out": str(out)}) + "\n")
+        request = {
+            "argv": argv,
+            "cwd": str(cwd),
+            "out": str(out),
+            "typed": typed and str(typed),
+            "errors": errors and str(errors),
+        }
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return Started(self, int(self.process.stdout.readline()), out)
 
     def run(self, *argv: str, cwd: Path) -> tuple[int, str]:
         return self.start(*argv, cwd=cwd).wait()
+
+    def run_apart(self, *argv: str, cwd: Path, typed: str = "") -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of a command to which something is typed."""
+        keyboard, errors = self._folder / "typed.txt", self._folder / "errors.txt"
+        keyboard.write_text(typed, encoding="utf-8")
+        code, output = self.start(*argv, cwd=cwd, typed=keyboard, errors=errors).wait()
+        return code, output, errors.read_bytes().decode("utf-8", errors="replace")
 
     def close(self) -> None:
         self.process.stdin.close()

@@ -84,7 +84,7 @@ def test_ctrl_c_writes_a_checkpoint_and_names_resume(command, uninterrupted, tmp
     started.signal(signal.SIGINT)
     code, output = started.wait()
     assert code == 130, output
-    assert f"tunesmith resume {run}" in output.replace("\n", "")
+    assert f"tunesmith resume {run.name}" in output.replace("\n", "")
     assert list((run / "checkpoints").glob("step-*"))
     code, output = command.run("resume", str(run), cwd=tmp_path)
     assert code == 0, output

@@ -88,8 +88,7 @@ def _show_result(console: Console, run: RunDir) -> None:
 class _StopButton:
     """Ctrl-C while the loop runs asks it to stop after the step; at any other time it interrupts at once."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
         self.importing = True
         self.in_loop = False
         self.pressed = False
@@ -102,7 +101,11 @@ class _StopButton:
         if not self.in_loop or self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
-        self._console.print("finishing this step and writing a checkpoint; Ctrl-C again stops at once")
+        # Straight to the terminal: the signal may have come in the middle of a print of rich's.
+        os.write(
+            sys.stderr.fileno(),
+            b"\nfinishing this step and writing a checkpoint; Ctrl-C again stops at once\n",
+        )
 
     def listener(self) -> Listener:
         from tunesmith.train.events import Listener, RunInfo
@@ -128,7 +131,7 @@ def _at_work() -> Iterator[tuple[Console, list[Listener], Callable[[], bool]]]:
     """The terminal while a run is worked on: log lines, the progress bar, and what Ctrl-C does."""
     from tunesmith.cli.console import console, log_to_console, quiet_libraries
 
-    button = _StopButton(console)
+    button = _StopButton()
     before = {number: signal.signal(number, button.press) for number in _stop_signals()}
     try:
         quiet_libraries()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.config.load import load
+from tunesmith.data.build import build
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import score_replies
 from tunesmith.infer.open import Opened, open_speaker
+from tunesmith.methods import METHODS
+from tunesmith.rundir import RunDir
+
+log = logging.getLogger("tunesmith")
 
 
 @dataclass(frozen=True)
@@ -62,28 +69,27 @@ def compare(
             )
         replies_of[index] = opened.speaker.answer(asked, lead.generation)
     assert lead is not None
-    trained_answers = _training_answers(lead)
+    metrics, trained_answers = _what_to_score(lead)
     for index, name in enumerate(names):
         columns.append([reply.text for reply in replies_of[index]])
-        scores[name] = score_replies(replies_of[index], lead.metrics, trained_answers)
+        scores[name] = score_replies(replies_of[index], metrics, trained_answers)
     asked = tuple(prompts) if prompts else lead.prompts
     return Comparison(tuple(names), asked, tuple(zip(*columns, strict=True)), scores)
 
 
 def _is_run(name: str) -> bool:
-    from tunesmith.rundir import RunDir
-
     return RunDir(name).holds_a_run()
 
 
-def _training_answers(lead: Opened) -> list[str]:
-    """The answers that the leading run was trained on, for the metrics that look for copies."""
-    if lead.run is None:
-        return []
-    from tunesmith.config.load import load
-    from tunesmith.data.build import build
-    from tunesmith.methods import METHODS
-
+def _what_to_score(lead: Opened) -> tuple[tuple[str, ...], list[str]]:
+    """The leading run's metrics, and the answers it was trained on, for those that look for copies."""
+    if lead.run is None or not lead.metrics:
+        return (), []
     recipe = load(str(lead.run.recipe))
-    data = build(recipe.data, METHODS[recipe.method.name].consumes, lead.speaker.renderer, recipe.train.seed)
-    return [sample.answer for sample in data.train if sample.answer is not None]
+    consumes = METHODS[recipe.method.name].consumes
+    try:
+        data = build(recipe.data, consumes, lead.speaker.renderer, recipe.train.seed)
+    except InputError as error:
+        log.warning("no %s: the training data cannot be read any more: %s", ", ".join(lead.metrics), error)
+        return (), []
+    return lead.metrics, [sample.answer for sample in data.train if sample.answer is not None]

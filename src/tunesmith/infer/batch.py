@@ -38,15 +38,15 @@ def _question(row: SourceRow) -> str:
         raise row.problem
     question = row.value.get("question") if isinstance(row.value, dict) else row.value
     if not isinstance(question, str) or not question.strip():
-        raise InputError("this entry holds no question", where=str(row.place), expected=_EXPECTED)
+        raise InputError(f"entry {row.place.row} holds no question", where=str(row.place), expected=_EXPECTED)
     return question
 
 
 def answer_file(
-    speaker: Speaker, questions: list[str], options: Generation, output: Path
+    speaker: Speaker, questions: list[str], options: Generation, output: Path, *, system: str | None = None
 ) -> list[dict[str, str]]:
     """Answer questions and write `[{"question", "answer"}]`, indented, non-ASCII kept."""
-    replies = speaker.answer(questions, options)
+    replies = speaker.answer(questions, options, system=system)
     answers = [
         {"question": question, "answer": reply.text}
         for question, reply in zip(questions, replies, strict=True)

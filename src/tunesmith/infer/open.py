@@ -78,23 +78,43 @@ def open_speaker(name: str, *, base: bool = False, device: str = "auto") -> Open
 
 def _of_run(run: RunDir, recipe: Recipe, *, base: bool, device: str) -> _Wanted:
     result = run.result()
+    is_adapter = recipe.adapter.type == "lora"
     if result is None and not base:
         raise InputError(
-            f"the run {run.folder} has no result yet",
+            f"the run {run.folder} has no result yet: there is no {run.adapter if is_adapter else run.model}",
             remedy=f"finish it with `tunesmith resume {run.folder}`, or ask the untuned model with --base",
         )
     settled = (read_json(run.environment) or {}).get("choices", {})
-    is_adapter = recipe.adapter.type == "lora"
-    template = Path(recipe.data.template).read_text("utf-8") if recipe.data.template else None
+    chosen = _device_here(device if device != "auto" else recipe.model.device, asked=device != "auto")
+    # What was settled on the device of training need not do on another: a CPU has no fp16.
+    trained_on = settled.get("device")
+    precision = recipe.model.precision if trained_on is None else "auto"
     return _Wanted(
-        About(recipe.model.source, recipe.model.revision, recipe.data.system, template),
+        (read_about(result) if result is not None else None) or _about(recipe),
         adapter=result if is_adapter and not base else None,
         model=result if not is_adapter and not base else None,
-        device=device if device != "auto" else recipe.model.device,
-        precision=settled.get("precision", recipe.model.precision),
+        device=chosen,
+        precision=settled["precision"] if chosen == trained_on else precision,
         cache_dir=recipe.model.cache_dir,
         trust_remote_code=recipe.model.trust_remote_code,
     )
+
+
+def _about(recipe: Recipe) -> About:
+    """How the model of a recipe is asked, where no result tells it yet."""
+    template = Path(recipe.data.template).read_text("utf-8") if recipe.data.template else None
+    return About(recipe.model.source, recipe.model.revision, recipe.data.system, template)
+
+
+def _device_here(wanted: str, *, asked: bool) -> str:
+    """The device to talk on: a run that was trained on a GPU can be asked on a machine without one."""
+    hardware = Hardware.here()
+    try:
+        return choose_device(wanted, hardware)
+    except InputError:
+        if asked:
+            raise
+        return choose_device("auto", hardware)
 
 
 def _load(name: str, wanted: _Wanted) -> Speaker:

@@ -66,10 +66,18 @@ class Speaker:
             for answer in answers
         ]
 
-    def answer(self, questions: Sequence[str], options: Generation, *, first_number: int = 0) -> list[Reply]:
-        """Answer single questions."""
-        turns = [[Message("user", question, 0.0)] for question in questions]
-        return self.reply(turns, options, first_number=first_number)
+    def answer(
+        self,
+        questions: Sequence[str],
+        options: Generation,
+        *,
+        system: str | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Reply]:
+        """Answer single questions, under `system` instead of the recipe's system prompt if it is given."""
+        first = [] if system is None else [Message("system", system, 0.0)]
+        turns = [[*first, Message("user", question, 0.0)] for question in questions]
+        return self.reply(turns, options, on_text=on_text)
 
 
 class _Stream:

@@ -2,12 +2,16 @@
 
 Greedy unless a temperature is given. What a prompt is answered depends on the seed and the prompt's number alone, not
 on what else is in the batch (up to the rounding of batched matrix products). Rows that have ended leave the batch.
+
+Families that carry a state through the text (Mamba, Qwen3-Next, RWKV) would take the padding in front of a shorter
+prompt into it, so they answer one prompt at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +23,15 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tunesmith.config.schema import Generation
 from tunesmith.errors import InputError
 from tunesmith.models.dropout import mix
 
 _PROMPTS_AT_ONCE = 32
+# What families call that which one forward hands to the next; a family that names none of these reads all anew.
+_STATE_NAMES = ("past_key_values", "cache_params", "state")
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,18 @@ def generate(
                 remedy="shorten the prompt",
             )
     answers: list[Answer] = []
-    for begin in range(0, len(prompts), _PROMPTS_AT_ONCE):
-        batch = _Batch(
-            model, prompts[begin : begin + _PROMPTS_AT_ONCE], options, end_ids, limit, first_number + begin
-        )
+    at_once = _PROMPTS_AT_ONCE if _remembers_by_attention_only(model) else 1
+    for begin in range(0, len(prompts), at_once):
+        batch = _Batch(model, prompts[begin : begin + at_once], options, end_ids, limit, first_number + begin)
         answers += batch.run(None if on_token is None else lambda i, t, begin=begin: on_token(begin + i, t))  # type: ignore[misc]
     return answers
+
+
+def _remembers_by_attention_only(model: nn.Module) -> bool:
+    """Whether keys and values are all that is carried from token to token, so that a mask can hide padding."""
+    layers = DynamicCache(config=model.config).layers
+    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    return plain and not getattr(model, "_is_stateful", False)
 
 
 class _Batch:
@@ -109,33 +122,46 @@ class _Batch:
 
     def run(self, on_token: Callable[[int, int], None] | None) -> list[Answer]:
         live = list(range(len(self.drawn)))  # the prompt in each row of the batch
+        by_attention = _remembers_by_attention_only(self.model)
         cache = DynamicCache(config=self.model.config)
+        carried: dict[str, Any] = (
+            {"past_key_values": cache, "attention_mask": self.mask} if by_attention else {}
+        )
         with torch.inference_mode():
             inputs = self.tokens
             while live:
                 positions = (self.mask.cumsum(-1) - 1).clamp_(min=0)[:, -inputs.shape[1] :]
                 output = self.model(
-                    input_ids=inputs,
-                    attention_mask=self.mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
+                    input_ids=inputs, position_ids=positions, use_cache=True, logits_to_keep=1, **carried
                 )
                 chosen = self._choose(output.logits[:, -1].float(), live)
-                staying = []
-                for at, (prompt, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
-                    if token in self.end_ids:
-                        self.ended[prompt] = True
-                        continue
-                    self.drawn[prompt].append(token)
-                    if on_token is not None:
-                        on_token(prompt, token)
-                    if len(self.drawn[prompt]) < self.room[prompt]:
-                        staying.append(at)
-                inputs = self._advance(chosen, staying, cache, len(live))
+                staying = self._take(chosen, live, on_token)
+                inputs = self._advance(chosen, staying, len(live))
+                if by_attention:
+                    carried["attention_mask"] = self.mask
+                    if 0 < len(staying) < len(live):
+                        cache.batch_select_indices(torch.tensor(staying, device=self.device))
+                else:
+                    carried = {name: output[name] for name in _STATE_NAMES if output.get(name) is not None}
+                    inputs = inputs if carried else self.tokens
                 live = [live[at] for at in staying]
         return [Answer(tuple(tokens), ended) for tokens, ended in zip(self.drawn, self.ended, strict=True)]
+
+    def _take(
+        self, chosen: Tensor, live: list[int], on_token: Callable[[int, int], None] | None
+    ) -> list[int]:
+        """Note the drawn tokens; returns the rows of the batch that go on."""
+        staying = []
+        for at, (prompt, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
+            if token in self.end_ids:
+                self.ended[prompt] = True
+                continue
+            self.drawn[prompt].append(token)
+            if on_token is not None:
+                on_token(prompt, token)
+            if len(self.drawn[prompt]) < self.room[prompt]:
+                staying.append(at)
+        return staying
 
     def _choose(self, logits: Tensor, live: list[int]) -> Tensor:
         """The next token of each row: [B]."""
@@ -149,15 +175,13 @@ class _Batch:
         ]
         return torch.cat(drawn).to(self.device)
 
-    def _advance(self, chosen: Tensor, staying: list[int], cache: DynamicCache, rows: int) -> Tensor:
+    def _advance(self, chosen: Tensor, staying: list[int], rows: int) -> Tensor:
         """Append the drawn tokens and drop the rows that are done; returns the next input [B', 1]."""
         self.tokens = torch.cat([self.tokens, chosen[:, None]], 1)
         self.mask = torch.cat([self.mask, self.mask.new_ones(rows, 1)], 1)
         if len(staying) < rows:
             keep = torch.tensor(staying, device=self.device, dtype=torch.long)
             self.tokens, self.mask = self.tokens[keep], self.mask[keep]
-            if staying:
-                cache.batch_select_indices(keep)
         return self.tokens[:, -1:]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from tunesmith.errors import InputError
+from tunesmith.models.source import read_model_json
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,45 +44,41 @@ def load_model(
     """A causal language model with its weights in `dtype` on `device`, in evaluation mode.
 
     Raises:
-        InputError: the folder is no model, weights are missing, or transformers does not know the family.
+        InputError: weights are missing, damaged or of other shapes, or transformers does not know the family.
     """
-    _check_folder(folder)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
+            # What does not fit is told below, in our words.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise
         raise InputError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
+    _check_all_weights_came(folder, found)
     return model.to(device).eval()
 
 
-def _check_folder(folder: Path) -> None:
-    """Say what is missing before transformers says it at length."""
-    if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise InputError(
-                f"{folder} is an adapter, not a model",
-                remedy="name the base model as model.source and this folder as adapter.start",
-            )
-        raise InputError(f"{folder} is no model folder: it has no config.json")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        missing = [shard for shard in shards if not (folder / shard).is_file()]
-        if missing:
-            raise InputError(
-                f"{folder} is only half there: {len(missing)} of {len(shards)} weight files are missing, "
-                f"the first is {missing[0]}",
-                remedy="download the model again",
-            )
-    elif not list(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} holds no *.safetensors weights")
+def _check_all_weights_came(folder: Path, found: dict[str, Any]) -> None:
+    """transformers fills what it does not find with random numbers, and only warns."""
+    for name, in_file, in_model in sorted(found["mismatched_keys"]):
+        raise InputError(
+            f"the weights in {folder} do not fit its config.json: {name} has the shape {list(in_file)}",
+            expected=str(list(in_model)),
+        )
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{folder} does not hold all weights of a causal language model: {len(missing)} are missing, "
+            f"the first is {missing[0]}",
+            remedy="download the model again, or choose one that is made to write text",
+        )
 
 
 def end_token_ids(model_folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -92,7 +89,7 @@ def end_token_ids(model_folder: Path, tokenizer: PreTrainedTokenizerBase) -> fro
     for name in ("generation_config.json", "config.json"):
         path = model_folder / name
         if path.is_file():
-            listed = json.loads(path.read_text("utf-8")).get("eos_token_id")
+            listed = read_model_json(path).get("eos_token_id")
             ends.update(listed if isinstance(listed, list) else [] if listed is None else [listed])
     return frozenset(ends)
 

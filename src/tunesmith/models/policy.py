@@ -84,6 +84,13 @@ class Policy(nn.Module):
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model  # type: ignore[operator]
 
     @property
+    def trunk(self) -> nn.Module:
+        """The layers below the head."""
+        model = self.causal_lm
+        # Llama 4's text model names a trunk that it does not have, and is then given out as its own trunk.
+        return model.model if model.base_model is model else model.base_model
+
+    @property
     def device(self) -> torch.device:
         return self.causal_lm.device
 
@@ -133,6 +140,6 @@ class Policy(nn.Module):
             else nullcontext()
         )
         with autocast:
-            outputs = model.base_model(input_ids=tokens, position_ids=positions, use_cache=False, **extra)
+            outputs = self.trunk(input_ids=tokens, position_ids=positions, use_cache=False, **extra)
             hidden = outputs.last_hidden_state[0].index_select(0, predictors)
             return target_logprobs(hidden, wanted, model.get_output_embeddings(), self._transform)

@@ -2,8 +2,9 @@
 
 A small forest — two roots, one of them with two children — goes through the segment attention in one row, and each of
 its root-to-leaf paths goes alone through the family's own attention. The log-probabilities must agree, and every
-layer must have called the segment attention once. A family that fails (state-space layers, odd masks) trains one
-sequence a row with its own attention instead.
+layer must have called the segment attention once, in training mode too, where dropout may come in. Windows are wider
+than a small forest, so those that the configuration tells of are looked for in the calls. A family that fails
+(state-space layers, odd masks) trains one sequence a row with its own attention instead.
 """
 
 from __future__ import annotations
@@ -62,17 +63,20 @@ def _probe_segments(model: PreTrainedModel, tree: Tree, alone: Tensor, compute: 
     if not model._can_set_attn_implementation():
         return Probe(False, "its attention cannot be replaced through transformers' attention interface")
     policy = Policy(model, segments=True, compute=compute, seed=0)
-    calls: list[int] = []
+    calls: list[tuple[int, int | None]] = []  # the attention module, and the window it asks for
 
-    def counting(module: Any, *arguments: Any, **options: Any) -> Any:
-        calls.append(id(module))
+    def noting(module: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append((id(module), options.get("sliding_window")))
         return segment_attention(module, *arguments, **options)
 
-    AttentionInterface.register(NAME, counting)
+    AttentionInterface.register(NAME, noting)
     row = lay_row([tree], [0])
     try:
         with attention(model, NAME):
             packed = policy(row)
+            called = list(calls)
+            model.train()
+            policy(row)
     except UnsupportedAttention as refusal:
         return Probe(False, str(refusal))
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
@@ -81,9 +85,10 @@ def _probe_segments(model: PreTrainedModel, tree: Tree, alone: Tensor, compute: 
         return Probe(False, f"its forward does not take a segment plan ({str(error).splitlines()[0][:120]})")
     finally:
         AttentionInterface.register(NAME, segment_attention)
-    layers = model.config.get_text_config().num_hidden_layers
-    if len(calls) != layers or len(set(calls)) != layers:
-        return Probe(False, f"{len(set(calls))} of its {layers} layers call the attention interface")
+        model.eval()
+    doubt = _doubt_about_calls(model.config.get_text_config(), called)
+    if doubt is not None:
+        return Probe(False, doubt)
     # Both list each path's targets in path order, shared tokens once a leaf, but the row lists them by segment.
     by_leaf = sorted(range(len(row.targets)), key=lambda index: row.targets[index].leaf)
     error_size = (packed[by_leaf] - alone).abs().max() / alone.std()
@@ -92,6 +97,25 @@ def _probe_segments(model: PreTrainedModel, tree: Tree, alone: Tensor, compute: 
             False, f"a packed row differs from separate runs by {float(error_size):.2g} of their spread"
         )
     return Probe(True, f"a packed row agrees with separate runs to {float(error_size):.1g} of their spread")
+
+
+def _doubt_about_calls(config: Any, calls: list[tuple[int, int | None]]) -> str | None:
+    """What is wrong with which layers called the attention, and with which windows; None if nothing is."""
+    layers = config.num_hidden_layers
+    modules = {module for module, _ in calls}
+    if len(calls) != layers or len(modules) != layers:
+        return f"{len(modules)} of its {layers} layers call the attention interface"
+    kinds = getattr(config, "layer_types", None)
+    unknown = sorted(set(kinds or ()) - {"full_attention", "sliding_attention"})
+    if unknown:
+        return f"the segment attention does not implement {', '.join(unknown)}"
+    window = getattr(config, "sliding_window", None)
+    expected = [
+        window if kinds is None or kind == "sliding_attention" else None for kind in kinds or [None] * layers
+    ]
+    if [asked for _, asked in calls] != expected:
+        return "its layers do not tell the attention of the windows that its configuration names"
+    return None
 
 
 def _forest(vocabulary: int) -> Tree:

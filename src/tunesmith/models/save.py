@@ -6,8 +6,9 @@ still asked the way it was trained.
 
 from __future__ import annotations
 
-import errno
 import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from safetensors import SafetensorError
 from torch import nn
 
+from tunesmith.errors import InputError
 from tunesmith.rundir import folder_written_whole, read_json
 
 _ABOUT = "tunesmith.json"
-# safetensors writes through Rust, which reports a full disk in words.
-_NO_ROOM_IN_WORDS = ("os error 28", "os error 27", "os error 122", "No space left")
+# safetensors and tokenizers write through Rust, which names the system's error in words.
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def save_result(model: nn.Module, tokenizer: Any, about: About, folder: Path) ->
         WorkError: the disk is full; what was in `folder` before is untouched.
     """
     with folder_written_whole(folder) as temporary:
-        with _full_disk_is_an_os_error():
+        with _system_error_is_an_os_error():
             if isinstance(model, PeftModel):
                 # "auto" would look the base up on the hub to see whether its vocabulary grew.
                 model.save_pretrained(str(temporary), save_embedding_layers=False)
@@ -53,6 +54,33 @@ def save_result(model: nn.Module, tokenizer: Any, about: About, folder: Path) ->
         (temporary / _ABOUT).write_text(text + "\n", encoding="utf-8")
         # PEFT writes a model card full of blanks.
         (temporary / "README.md").unlink(missing_ok=True)
+        # safetensors keeps its files to their owner; the others have the mode that the user's umask gives.
+        for weights in temporary.glob("*.safetensors"):
+            weights.chmod((temporary / _ABOUT).stat().st_mode)
+
+
+def result_must_be_free(folder: Path, run_folder: Path, *, overwrite: bool) -> None:
+    """Saving replaces the whole folder, so it may hold nothing but an earlier result.
+
+    Raises:
+        InputError: it is a file, holds something else, or the run itself would lie in it.
+    """
+    if run_folder.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"run.result {folder} holds the run folder itself, and saving the result would replace it",
+            remedy="name a folder of its own",
+        )
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir() or read_about(folder) is None:
+        raise InputError(
+            f"run.result {folder} is there already and is no result of tunesmith, so it is left alone",
+            remedy="name a new or empty folder",
+        )
+    if not overwrite:
+        raise InputError(
+            f"run.result {folder} already holds a result", remedy="name another folder, or add --overwrite"
+        )
 
 
 def read_about(folder: Path) -> About | None:
@@ -62,10 +90,12 @@ def read_about(folder: Path) -> About | None:
 
 
 @contextmanager
-def _full_disk_is_an_os_error() -> Iterator[None]:
+def _system_error_is_an_os_error() -> Iterator[None]:
     try:
         yield
-    except SafetensorError as error:
-        if any(words in str(error) for words in _NO_ROOM_IN_WORDS):
-            raise OSError(errno.ENOSPC, str(error)) from error
-        raise
+    # safetensors has an error of its own, tokenizers raises the bare class.
+    except Exception as error:
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None or isinstance(error, OSError):
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

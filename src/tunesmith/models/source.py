@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
+import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
 
 from tunesmith.errors import InputError
 
 BUILTIN = "builtin:"
 _BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 
-# What a model needs to load. Pickled weights are not among it: they can run code.
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+# What a model needs to load. Pickled weights are not among it: they can run code. Python files run only under
+# model.trust_remote_code; the model card tells the licence.
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py", "README.md"]
+# The same weights once more, in their makers' own layout.
+_UNWANTED = ["*/*.safetensors", "consolidated*.safetensors"]
 _HUB_TIMEOUT = 10  # seconds without an answer
 
 
@@ -23,18 +31,23 @@ def builtin_names() -> list[str]:
 
 
 def resolve(source: str, *, revision: str | None = None, cache_dir: str | None = None) -> Path:
-    """The local folder of a model.
+    """The local folder of a model, which is whole as far as can be told without reading the weights.
 
     Raises:
-        InputError: nothing of that name can be had; says what was tried.
+        InputError: nothing of that name can be had, and what was tried; or the folder lacks what a model needs.
     """
+    folder = _folder_of(source, revision, cache_dir)
+    _check_model_folder(folder)
+    return folder
+
+
+def _folder_of(source: str, revision: str | None, cache_dir: str | None) -> Path:
     if source.startswith(BUILTIN):
-        folder = _BUILTIN_FOLDER / source.removeprefix(BUILTIN)
         if source not in builtin_names():
             raise InputError(
                 f"there is no embedded model {source!r}", expected=f"one of {', '.join(builtin_names())}"
             )
-        return folder
+        return _BUILTIN_FOLDER / source.removeprefix(BUILTIN)
     path = Path(source).expanduser()
     if path.exists():
         if not path.is_dir():
@@ -44,10 +57,47 @@ def resolve(source: str, *, revision: str | None = None, cache_dir: str | None =
         return path
     if source.startswith((".", "~", "/")) or source.count("/") != 1:
         raise InputError(
-            f"there is no model folder {source}",
+            f"there is no folder {source}",
             remedy="name an existing folder, a hub id such as owner/name, or builtin:nano",
         )
     return _from_hub(source, revision, cache_dir)
+
+
+def _check_model_folder(folder: Path) -> None:
+    """Say what is missing before transformers says it at length."""
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise InputError(
+                f"{folder} is an adapter, not a model",
+                remedy="name the base model as model.source and this folder as adapter.start",
+            )
+        raise InputError(f"{folder} is no model folder: it has no config.json")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(read_model_json(index).get("weight_map", {}).values()))
+        missing = [shard for shard in shards if not (folder / shard).is_file()]
+        if missing:
+            raise InputError(
+                f"{folder} is only half there: {len(missing)} of {len(shards)} weight files are missing, "
+                f"the first is {missing[0]}",
+                remedy="download the model again",
+            )
+    elif not list(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} holds no *.safetensors weights")
+
+
+def read_model_json(path: Path) -> dict[str, Any]:
+    """One of the JSON files in a model's folder.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"this file of the model is damaged ({error})", where=str(path), remedy="download the model again"
+        ) from error
 
 
 def _from_hub(source: str, revision: str | None, cache_dir: str | None) -> Path:
@@ -61,9 +111,16 @@ def _from_hub(source: str, revision: str | None, cache_dir: str | None) -> Path:
         RevisionNotFoundError,
     )
 
+    silence = _why_the_hub_is_silent(source)
     try:
         folder = snapshot_download(
-            source, revision=revision, cache_dir=cache_dir, allow_patterns=_WANTED, etag_timeout=_HUB_TIMEOUT
+            source,
+            revision=revision,
+            cache_dir=cache_dir,
+            allow_patterns=_WANTED,
+            ignore_patterns=_UNWANTED,
+            etag_timeout=_HUB_TIMEOUT,
+            local_files_only=silence is not None,
         )
     except GatedRepoError:
         raise InputError(
@@ -80,10 +137,32 @@ def _from_hub(source: str, revision: str | None, cache_dir: str | None) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(
             f"the model {source} cannot be had: no local folder of that name, nothing in the cache "
-            f"({cache_dir or _default_cache()}), and the hub did not answer ({_first_line(error)})",
+            f"({cache_dir or _default_cache()}), and the hub {silence or f'failed ({_first_line(error)})'}",
             remedy="go online once, or give a local folder; builtin:nano works without any network",
         ) from None
     return Path(folder)
+
+
+def _why_the_hub_is_silent(source: str) -> str | None:
+    """Why the hub cannot be asked; None if it answers, whatever it says.
+
+    The hub's client waits forever for a first answer, which behind some firewalls never comes.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "is not asked (HF_HUB_OFFLINE is set)"
+    request = urllib.request.Request(f"{constants.ENDPOINT}/api/models/{source}", method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=_HUB_TIMEOUT).close()
+    except HTTPError:
+        return None
+    except URLError as error:
+        # Python without certificates of its own (macOS): the client brings some.
+        return None if isinstance(error.reason, ssl.SSLError) else f"did not answer ({error.reason})"
+    except (OSError, HTTPException, ValueError) as error:
+        return f"did not answer ({_first_line(error)})"
+    return None
 
 
 def _default_cache() -> str:
@@ -116,7 +195,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     config = folder / "config.json"
     if config.exists():
-        digest.update(json.dumps(json.loads(config.read_text("utf-8")), sort_keys=True).encode())
+        digest.update(json.dumps(read_model_json(config), sort_keys=True).encode())
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(f"{path.name}:{path.stat().st_size}".encode())
         with path.open("rb") as file:

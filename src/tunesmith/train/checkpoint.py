@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import InputError, TunesmithError
 from tunesmith.rundir import RunDir, folder_written_whole, read_json, write_bytes
 
 log = logging.getLogger("tunesmith")
@@ -109,34 +109,65 @@ def prune(run: RunDir, keep: int, best_step: int | None) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
-def check(folder: Path) -> dict[str, Any]:
-    """The state file of a checkpoint that is whole.
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that is whole: where it is, where training stood, and what it belongs to."""
+
+    folder: Path
+    state: TrainState
+    identity: dict[str, Any]
+
+
+def check(folder: Path) -> Found:
+    """What a checkpoint that is whole says of itself.
 
     Raises:
         DamagedCheckpoint: a file is missing or differs from the manifest.
     """
-    try:
-        manifest = read_json(folder / _MANIFEST)
-    except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict):
-        raise DamagedCheckpoint("it has no readable manifest", where=str(folder))
+    manifest = _read(folder, _MANIFEST)
     for name in (_WEIGHTS, _OPTIMIZER, _STATE):
-        path = folder / name
-        if not path.is_file() or name not in manifest:
+        path, listed = folder / name, manifest.get(name)
+        if not path.is_file() or not isinstance(listed, dict):
             raise DamagedCheckpoint(f"{name} is missing", where=str(folder))
-        if path.stat().st_size != manifest[name]["bytes"] or _sha256(path) != manifest[name]["sha256"]:
+        try:
+            as_written = path.stat().st_size == listed.get("bytes") and _sha256(path) == listed.get("sha256")
+        except OSError as error:
+            raise DamagedCheckpoint(f"{name} cannot be read ({error.strerror})", where=str(folder)) from error
+        if not as_written:
             raise DamagedCheckpoint(f"{name} is not what was written", where=str(folder))
-    return dict(json.loads((folder / _STATE).read_text("utf-8")))
+    content = _read(folder, _STATE)
+    try:
+        return Found(folder, TrainState(**content["state"]), dict(content["identity"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedCheckpoint(f"{_STATE} is of another version", where=str(folder)) from error
 
 
-def newest_good(run: RunDir) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole, with its state; damaged ones are named in the log and passed over."""
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        content = read_json(folder / name)
+    except InputError:
+        content = None
+    if not isinstance(content, dict):
+        raise DamagedCheckpoint(f"it has no readable {name}", where=str(folder))
+    return content
+
+
+def newest_good(run: RunDir, *, with_best: bool = False) -> Found | None:
+    """The newest checkpoint that is whole; damaged ones are named in the log and passed over.
+
+    Args:
+        with_best: the result will be the best checkpoint, so the one that a checkpoint names as the best so far must
+            be whole as well.
+    """
     for folder in run.checkpoints_newest_first():
         try:
-            return folder, check(folder)
+            found = check(folder)
+            if with_best and found.state.best_step is not None:
+                check(run.checkpoint(found.state.best_step))
         except DamagedCheckpoint as damage:
             log.warning("damaged checkpoint passed over: %s", damage)
+        else:
+            return found
     return None
 
 

@@ -52,9 +52,9 @@ def choose_device(wanted: str, hardware: Hardware) -> str:
         return next(device for device in ("cuda", "mps", "cpu") if there[device])
     if not there[wanted]:
         raise InputError(
-            f"model.device asks for {wanted}, which this machine (or this build of torch) does not have",
-            expected="one of " + ", ".join(name for name, is_there in there.items() if is_there),
-            remedy="use model.device: auto, and see `tunesmith doctor`",
+            f"the device {wanted} is asked for, which this machine (or this build of torch) does not have",
+            expected="auto, or one of " + ", ".join(name for name, is_there in there.items() if is_there),
+            remedy="see `tunesmith doctor`",
         )
     return wanted
 

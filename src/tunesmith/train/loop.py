@@ -119,7 +119,7 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
         if wanted and not last:
             raise Interrupted(
                 f"stopped after step {state.step} of {schedule.total_steps}; the checkpoint is written",
-                remedy=f"go on with: tunesmith resume {job.run.folder}",
+                remedy=f"go on with `{job.run.command('resume')}`",
             )
     return state
 
@@ -173,10 +173,10 @@ def _one_update(
 
 def _not_a_number(job: Job, step: int, what: str, places: list[str]) -> WorkError:
     kept = job.run.checkpoints_newest_first()
+    rows = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
     return WorkError(
-        f"{what} of step {step + 1} is not a finite number; its rows are {', '.join(places[:8])}"
-        + (f" and {len(places) - 8} more" if len(places) > 8 else ""),
-        remedy="lower train.learning_rate or use model.precision: fp32, and look at these rows; "
+        f"{what} of step {step + 1} is not a finite number; its rows are {rows}",
+        remedy="look at these rows, and train anew with a lower train.learning_rate or with model.precision: fp32; "
         + (f"the last checkpoint is kept: {kept[0]}" if kept else "no checkpoint was written yet"),
     )
 
@@ -209,6 +209,11 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
     """Measure the held-out loss, write it down, and say whether it is the best so far."""
     began = time.perf_counter()
     loss = held_out_loss(job)
+    if not math.isfinite(loss):
+        updated = job.schedule.update(state.step - 1)
+        raise _not_a_number(
+            job, state.step - 1, "eval_loss after the update", [str(job.samples[n].place) for n in updated]
+        )
     state.seconds += time.perf_counter() - began
     line = {"step": state.step, "epoch": round(schedule.epoch_after(state.step), 6), "eval_loss": loss}
     job.run.append_metrics(line)

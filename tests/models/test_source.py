@@ -1,0 +1,269 @@
+"""From a name to a folder, and what is said when there is none; and what loading finds in the folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel
+
+from tests.conftest import tiny_llama
+from tunesmith.errors import InputError
+from tunesmith.models.load import end_token_ids, load_model, load_tokenizer
+from tunesmith.models.source import builtin_names, fingerprint, licence, resolve
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model_folder) -> Path:
+    """A model folder to damage."""
+    return Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
+
+
+def load(folder: Path):
+    return load_model(resolve(str(folder)), dtype=torch.float32, device="cpu")
+
+
+def test_the_embedded_model_is_there_and_loads():
+    assert "builtin:nano" in builtin_names()
+    found = resolve("builtin:nano")
+    model = load_model(found, dtype=torch.float32, device="cpu")
+    tokenizer = load_tokenizer(found)
+    assert not model.training
+    text = "春风又绿江南岸 — hello, 𠮷 👋\n"
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+    assert tokenizer.eos_token_id in end_token_ids(found, tokenizer)
+
+
+def test_a_folder_is_itself_and_loads(folder):
+    assert resolve(str(folder)) == folder
+    model = load(folder)
+    ids = torch.tensor([[3, 4, 5]])
+    assert torch.equal(model(ids).logits, tiny_llama()(ids).logits)
+
+
+def test_the_home_folder_is_understood(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("USERPROFILE", str(folder.parent))
+    assert resolve("~/model") == folder
+
+
+def shard(folder: Path) -> None:
+    """The same weights in two files and an index."""
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(weights)
+    parts = {
+        "model-00001-of-00002.safetensors": names[::2],
+        "model-00002-of-00002.safetensors": names[1::2],
+    }
+    for file, part in parts.items():
+        save_file({name: weights[name] for name in part}, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {name: file for file, part in parts.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+
+
+def test_a_sharded_model_loads_and_a_missing_shard_is_named(folder):
+    shard(folder)
+    ids = torch.tensor([[3, 4, 5]])
+    assert torch.equal(load(folder)(ids).logits, tiny_llama()(ids).logits)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(
+        InputError, match="1 of 2 weight files are missing, the first is model-00002-of-00002"
+    ):
+        resolve(str(folder))
+
+
+def test_a_damaged_index_is_told(folder):
+    shard(folder)
+    (folder / "model.safetensors.index.json").write_text("{", "utf-8")
+    with pytest.raises(InputError, match=r"index\.json: this file of the model is damaged"):
+        resolve(str(folder))
+
+
+def without(name: str):
+    return lambda folder: (folder / name).unlink()
+
+
+def weights_cut_short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def one_weight_less(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def a_weight_of_another_shape(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"] = torch.zeros(3, 5)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def another_family(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "nonesuch"}), "utf-8")
+
+
+def an_encoder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    config = BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=300
+    )
+    BertModel(config).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (without("config.json"), "is no model folder: it has no config.json"),
+        (without("model.safetensors"), "holds no \\*.safetensors weights"),
+        (weights_cut_short, "cannot be loaded .*header"),
+        (one_weight_less, "1 are missing, the first is model.layers.1.mlp.up_proj.weight"),
+        (
+            a_weight_of_another_shape,
+            "up_proj.weight has the shape \\[3, 5\\]; expected \\[64, 32\\]",
+        ),
+        (another_family, "nonesuch"),
+        (an_encoder, "does not hold all weights of a causal language model"),
+    ],
+)
+def test_a_damaged_model_is_told_in_a_sentence(folder, damage, told):
+    damage(folder)
+    with pytest.raises(InputError, match=told):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [without("tokenizer.json"), lambda folder: (folder / "tokenizer.json").write_text("{", "utf-8")],
+    ids=["gone", "cut short"],
+)
+def test_a_model_without_a_tokenizer_is_told(folder, damage):
+    damage(folder)
+    with pytest.raises(InputError, match="holds no tokenizer that can be loaded"):
+        load_tokenizer(folder)
+
+
+def test_tied_weights_are_not_missing(tmp_path):
+    tied = tiny_llama(tie_word_embeddings=True)
+    tied.save_pretrained(tmp_path)
+    ids = torch.tensor([[3, 4, 5]])
+    assert torch.equal(load(tmp_path)(ids).logits, tied(ids).logits)
+
+
+def test_an_adapter_is_no_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}", "utf-8")
+    with pytest.raises(
+        InputError, match=r"is an adapter, not a model\. Name the base model as model\.source"
+    ):
+        resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("builtin:giant", "there is no embedded model 'builtin:giant'; expected one of builtin:nano"),
+        ("./nowhere", "there is no folder ./nowhere"),
+        ("/no/such/folder", "there is no folder /no/such/folder"),
+        ("nowhere", "there is no folder nowhere"),
+        ("a/b/c", "there is no folder a/b/c"),
+        (__file__, "is a file"),
+    ],
+)
+def test_a_bad_name_is_told(name, told):
+    with pytest.raises(InputError) as caught:
+        resolve(name)
+    assert told in str(caught.value)
+    assert "builtin:nano" in str(caught.value) or name == __file__
+
+
+def ask_the_hub(tmp_path: Path, **environment: str) -> str:
+    """Resolve a hub id in a process of its own (the hub's client reads its settings as it is imported)."""
+    code = (
+        "import sys\n"
+        "from tunesmith.errors import InputError\n"
+        "from tunesmith.models import source\n"
+        "source._HUB_TIMEOUT = 1\n"
+        "try: print(source.resolve('owner/name'))\n"
+        "except InputError as error: print(error)"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, "HF_HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return finished.stdout
+
+
+def assert_all_ways_are_told(sentence: str, reason: str) -> None:
+    assert (
+        "the model owner/name cannot be had: no local folder of that name, nothing in the cache" in sentence
+    )
+    assert reason in sentence
+    assert "give a local folder; builtin:nano works without any network" in sentence
+
+
+def test_offline_says_what_was_tried(tmp_path):
+    assert_all_ways_are_told(ask_the_hub(tmp_path, HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE is set")
+
+
+def test_a_hub_that_refuses_the_connection(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        assert_all_ways_are_told(ask_the_hub(tmp_path, HF_ENDPOINT=address), "the hub did not answer")
+
+
+def test_a_hub_that_never_answers_is_not_waited_for(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert_all_ways_are_told(ask_the_hub(tmp_path, HF_ENDPOINT=address), "did not answer (timed out)")
+
+
+def test_a_model_in_the_cache_needs_no_hub(tmp_path, tiny_model_folder):
+    snapshot = tmp_path / "hub/models--owner--name/snapshots/0123456789"
+    shutil.copytree(tiny_model_folder, snapshot)
+    (tmp_path / "hub/models--owner--name/refs").mkdir()
+    (tmp_path / "hub/models--owner--name/refs/main").write_text("0123456789", "utf-8")
+    assert ask_the_hub(tmp_path, HF_HUB_OFFLINE="1").strip() == str(snapshot)
+    (snapshot / "model.safetensors").unlink()
+    assert "holds no *.safetensors weights" in ask_the_hub(tmp_path, HF_HUB_OFFLINE="1")
+
+
+def test_the_fingerprint_follows_configuration_and_weights(folder):
+    first = fingerprint(folder)
+    assert fingerprint(folder) == first
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n", "utf-8")
+    assert fingerprint(folder) == first
+    a_weight_of_another_shape(folder)
+    second = fingerprint(folder)
+    another_family(folder)
+    assert len({first, second, fingerprint(folder)}) == 3
+
+
+def test_the_licence_is_read_off_the_model_card(folder):
+    assert licence(folder) is None
+    (folder / "README.md").write_text("---\nlanguage: zh\nlicense: apache-2.0\n---\n# Model\n", "utf-8")
+    assert licence(folder) == "apache-2.0"
+
+
+def test_the_end_tokens_of_all_places_are_taken_together(folder):
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}), "utf-8")
+    tokenizer = load_tokenizer(folder)
+    assert end_token_ids(folder, tokenizer) == {tokenizer.eos_token_id, 2, 7, 9}
+    (folder / "generation_config.json").write_text("{", "utf-8")
+    with pytest.raises(InputError, match=r"generation_config\.json: this file of the model is damaged"):
+        end_token_ids(folder, tokenizer)
