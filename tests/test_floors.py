@@ -26,6 +26,7 @@ FLOORS = [
     ["train"],
     ["infer"],
     ["evaluation", "export", "report"],
+    ["stage"],
     ["pipeline"],
     ["cli", "studio"],
     ["__main__"],

@@ -19,6 +19,7 @@ from tunesmith.data.schema import Message
 from tunesmith.errors import InputError
 from tunesmith.infer.open import Opened, open_speaker
 from tunesmith.models.load import load_model
+from tunesmith.stage import prepare
 
 IDS = torch.tensor([[5, 9, 7, 200, 13]])
 
@@ -42,7 +43,7 @@ def shown_to_the_model(opened: Opened, question: str) -> list[int]:
 
 def trained_contexts(run: Path) -> dict[str, list[int]]:
     """What stood in front of each answer in training, by question."""
-    data = pipeline.prepare(load(str(run / "recipe.yaml"))).data
+    data = prepare(load(str(run / "recipe.yaml"))).data
     contexts = {}
     for sample in data.train:
         ((tokens, weights, _),) = sample.tree

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tunesmith.config.schema import Recipe
     from tunesmith.data.schema import Sample
-    from tunesmith.pipeline import Prepared
+    from tunesmith.stage import Prepared
 
 
 def check(
@@ -34,9 +34,9 @@ def check(
 
     loaded = load(recipe, overrides or ())
     quiet_libraries()
-    from tunesmith import pipeline
+    from tunesmith.stage import prepare
 
-    prepared = pipeline.prepare(loaded)
+    prepared = prepare(loaded)
     if as_json:
         typer.echo(json.dumps(prepared.data.ledgers, ensure_ascii=False, indent=2))
         return

@@ -70,6 +70,9 @@ def result_must_be_free(folder: Path, run_folder: Path, *, overwrite: bool) -> N
             f"run.result {folder} holds the run folder itself, and saving the result would replace it",
             remedy="name a folder of its own",
         )
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise InputError(f"run.result {folder} may not be written to", remedy="name another folder")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not folder.is_dir() or read_about(folder) is None:
@@ -84,9 +87,18 @@ def result_must_be_free(folder: Path, run_folder: Path, *, overwrite: bool) -> N
 
 
 def read_about(folder: Path) -> About | None:
-    """What `save_result` wrote beside the weights; None in a folder of other origin."""
+    """What `save_result` wrote beside the weights; None in a folder of other origin.
+
+    Raises:
+        InputError: it is damaged, or another version wrote it.
+    """
     found = read_json(folder / _ABOUT)
-    return None if found is None else About(**found)
+    try:
+        return None if found is None else About(**found)
+    except TypeError as error:
+        raise InputError(
+            "this is not what tunesmith writes beside a result", where=str(folder / _ABOUT)
+        ) from error
 
 
 @contextmanager
