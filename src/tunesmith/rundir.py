@@ -220,10 +220,9 @@ class RunDir:
     def _must_be_writable(self) -> None:
         try:
             there = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        except OSError as error:  # such as a name that is too long
-            raise InputError(
-                f"{self.folder} cannot be the run folder: {error.strerror}", remedy=_ELSEWHERE
-            ) from error
+        except (OSError, ValueError) as error:  # such as a name that is too long
+            why = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"{self.folder} cannot be the run folder: {why}", remedy=_ELSEWHERE) from error
         if not there.is_dir():
             raise InputError(f"{there} is a file, so it cannot hold a run", remedy=_ELSEWHERE)
         if not os.access(there, os.W_OK | os.X_OK):

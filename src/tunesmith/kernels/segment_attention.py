@@ -147,14 +147,38 @@ def _explicit(
     return torch.cat(blocks, 2)
 
 
-def _refuse_unknown(arguments: dict[str, Any]) -> None:
+def _refuse_unless(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    attention_mask: Tensor | None,
+    segments: SegmentPlan | None,
+    dropout: float,
+    is_causal: bool | None,
+    others: dict[str, Any],
+) -> SegmentPlan:
+    """The plan, if everything that was asked for is implemented here."""
+    if segments is None:
+        raise UnsupportedAttention("no segment plan was passed along by the model")
+    if attention_mask is not None:
+        raise UnsupportedAttention("the model adds an attention mask of its own")
+    if dropout:
+        raise UnsupportedAttention("dropout on attention weights is not implemented")
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if not causal:
+        raise UnsupportedAttention("attention that is not causal is not implemented")
     unknown = sorted(
         name
-        for name, value in arguments.items()
+        for name, value in others.items()
         if name not in _CARRIES_NOTHING and value is not None and value is not False
     )
     if unknown:
         raise UnsupportedAttention(f"the segment attention does not implement {', '.join(unknown)}")
+    if query.shape[0] != 1 or query.shape[2] != segments.length or key.shape[2] != segments.length:
+        raise UnsupportedAttention(
+            f"a row of {segments.length} tokens met queries of shape {tuple(query.shape)}"
+        )
+    return segments
 
 
 def segment_attention(
@@ -178,63 +202,47 @@ def segment_attention(
     Raises:
         UnsupportedAttention: an argument that is not implemented here.
     """
-    if segments is None:
-        raise UnsupportedAttention("no segment plan was passed along by the model")
-    if attention_mask is not None:
-        raise UnsupportedAttention("the model adds an attention mask of its own")
-    if dropout:
-        raise UnsupportedAttention("dropout on attention weights is not implemented")
-    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    if not causal:
-        raise UnsupportedAttention("attention that is not causal is not implemented")
-    _refuse_unknown(others)
-    if query.shape[0] != 1 or query.shape[2] != segments.length or key.shape[2] != segments.length:
-        raise UnsupportedAttention(
-            f"a row of {segments.length} tokens met queries of shape {tuple(query.shape)}"
-        )
-
-    form: _Form = segments.form(("groups", query.device), lambda plan: _build_form(plan, query.device))
-    heads = query.shape[1]
+    plan = _refuse_unless(module, query, key, attention_mask, segments, dropout, is_causal, others)
+    form: _Form = plan.form(("groups", query.device), lambda plan: _build_form(plan, query.device))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []
     for group in form.groups:
         if form.back is None:
-            grouped = (query, key, value)
+            states = (query, key, value)
         else:
             # [H, n, L, D] -> [n, H, L, D]
-            grouped = (
+            states = (
                 query[0][:, group.queries].transpose(0, 1),
                 key[0][:, group.keys].transpose(0, 1),
                 value[0][:, group.keys].transpose(0, 1),
             )
-        group_query, group_key, group_value = (
-            grouped[0],
-            _repeat_heads(grouped[1], heads),
-            _repeat_heads(grouped[2], heads),
-        )
-        window = (
-            None
-            if sliding_window is None or sliding_window >= group.prefix + group.length
-            else sliding_window
-        )
-        if window is None and softcap is None and s_aux is None:
-            output = scaled_dot_product_attention(
-                group_query,
-                group_key,
-                group_value,
-                attn_mask=group.mask,
-                is_causal=group.mask is None,
-                scale=scale,
-            )
-        else:
-            output = _explicit(
-                group_query, group_key, group_value, group.prefix, s_aux, scale, window, softcap
-            )
+        output = _attend(group, *states, scale, sliding_window, softcap, s_aux)
         outputs.append(output.transpose(1, 2).flatten(0, 1))  # [n * L, H, D]
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if form.back is not None:
         joined = joined.index_select(0, form.back)
     return joined.unsqueeze(0), None
+
+
+def _attend(
+    group: _Group,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Tensor:
+    """One group: query [n, H, L, D], key and value [n, H_kv, P + L, D] -> [n, H, L, D]."""
+    key, value = _repeat_heads(key, query.shape[1]), _repeat_heads(value, query.shape[1])
+    if window is not None and window >= group.prefix + group.length:
+        window = None
+    if window is None and softcap is None and sinks is None:
+        return scaled_dot_product_attention(
+            query, key, value, attn_mask=group.mask, is_causal=group.mask is None, scale=scale
+        )
+    return _explicit(query, key, value, group.prefix, sinks, scale, window, softcap)
 
 
 def no_mask(*_: Any, **__: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,8 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
+# "you tried to allocate 128000000000 bytes" on a CPU, "Tried to allocate 2.00 GiB" on CUDA
+_ASKED_FOR = re.compile(r"[Tt]ried to allocate (?:(\d+) bytes|([\d.]+ \w+))")
 
 
 @contextmanager
@@ -110,11 +113,17 @@ def out_of_memory_is_a_work_error() -> Iterator[None]:
         if not is_memory:
             raise
         raise WorkError(
-            f"out of memory ({_first_line(error)})",
-            remedy="lower train.row_tokens or data.max_length, set train.gradient_checkpointing: true, "
-            "use model.precision: bf16, a smaller adapter.rank or a smaller model; what was saved stays good",
+            f"out of memory{_wanted(error)}",
+            remedy="what was saved stays good: free some memory and resume, or train anew with a lower "
+            "train.row_tokens or data.max_length, with train.gradient_checkpointing: true, model.precision: bf16, a "
+            "smaller adapter.rank or a smaller model",
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+def _wanted(error: BaseException) -> str:
+    """How much was asked for when there was no more, where PyTorch's long message tells."""
+    asked = _ASKED_FOR.search(str(error))
+    if asked is None:
+        return ""
+    amount = f"{int(asked[1]) / 1e9:,.2f} GB" if asked[1] else asked[2]
+    return f": {amount} more were asked for than there are"
