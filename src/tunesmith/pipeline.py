@@ -12,8 +12,10 @@ Everything is written to the run folder as it happens; `resume` finds there what
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from tunesmith.stage import Stage, set_the_stage
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import out_of_memory_is_a_work_error
-from tunesmith.train.events import Events, Listener, Outcome, RunInfo
+from tunesmith.train.events import Events, Listener, LogLines, Outcome, RunInfo
 from tunesmith.train.loop import Job, run_loop
 
 log = logging.getLogger("tunesmith")
@@ -63,10 +65,12 @@ def train(
         _inputs_must_survive(recipe, run)
         if recipe.run.result is not None:
             result_must_be_free(Path(recipe.run.result), run.folder, overwrite=overwrite)
-        stage = set_the_stage(recipe, None)
+        with _remembered_log() as so_far:
+            stage = set_the_stage(recipe, None)
     with _ctrl_c_says(f"go on with `{run.command('resume')}`"), run.locked():
         run.create(dump(recipe), overwrite=overwrite)
-        return _work(recipe, run, stage, listeners, stop_wanted)
+        with _logged_to(run, so_far):
+            return _work(recipe, run, stage, listeners, stop_wanted)
 
 
 def resume(
@@ -89,7 +93,8 @@ def resume(
             return run
         run.sweep()
         recipe = load(str(run.recipe))
-        return _work(recipe, run, set_the_stage(recipe, run), listeners, stop_wanted)
+        with _logged_to(run):
+            return _work(recipe, run, set_the_stage(recipe, run), listeners, stop_wanted)
 
 
 def _is_finished(run: RunDir) -> bool:
@@ -135,21 +140,23 @@ def _work(
     stop_wanted: Callable[[], bool],
 ) -> RunDir:
     """Do the run's work in its folder, and tell all listeners how it ended."""
-    events = Events([*listeners, *stage.trackers])
-    with _logged_to(run):
-        try:
-            with out_of_memory_is_a_work_error():
-                start = _last_checkpoint(recipe, run, stage.identity)
-                _write_what_is_settled(recipe, run, stage)
-                _train_and_show(recipe, run, stage, start, events, stop_wanted)
-        except BaseException as error:
-            if isinstance(error, Interrupted | KeyboardInterrupt):
-                events.end(Outcome("interrupted", str(error)))
-            else:
-                log.error("%s", error)
-                events.end(Outcome("failed", str(error)))
-            raise
-        events.end(Outcome("finished"))
+    events = Events([LogLines(), *listeners, *stage.trackers])
+    try:
+        with out_of_memory_is_a_work_error():
+            start = _last_checkpoint(recipe, run, stage.identity)
+            if start is None and recipe.run.result is not None:
+                # What `--overwrite` replaces: the weights of an earlier run must not pass for those of this one.
+                shutil.rmtree(recipe.run.result, ignore_errors=True)
+            _write_what_is_settled(recipe, run, stage)
+            _train_and_show(recipe, run, stage, start, events, stop_wanted)
+    except BaseException as error:
+        if isinstance(error, Interrupted | KeyboardInterrupt):
+            events.end(Outcome("interrupted", str(error)))
+        else:
+            log.error("%s", error)
+            events.end(Outcome("failed", str(error)))
+        raise
+    events.end(Outcome("finished"))
     return run
 
 
@@ -160,15 +167,11 @@ def _write_what_is_settled(recipe: Recipe, run: RunDir, stage: Stage) -> None:
     if stage.base:
         _write_before_after(recipe, run, stage, None)
     choices = stage.choices
-    if not choices.packed_rows:
+    log.info("device %s, %s, %d threads", choices.device, choices.precision, choices.threads)
+    if choices.packed_rows:
+        log.info("%s", choices.packed_rows_because)
+    else:
         log.warning("%s: one sequence a row, with the family's own attention", choices.packed_rows_because)
-    log.info(
-        "device %s, %s, %d threads; %s",
-        choices.device,
-        choices.precision,
-        choices.threads,
-        choices.packed_rows_because,
-    )
     trained = sum(weight.numel() for weight in stage.policy.trainable().values())
     total = sum(weight.numel() for weight in stage.model.parameters())
     log.info("%s of %s parameters are trained (%.2f%%)", f"{trained:,}", f"{total:,}", 100 * trained / total)
@@ -297,17 +300,34 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def _logged_to(run: RunDir) -> Iterator[None]:
-    """Send the log to train.log as well, with times, for the duration."""
+def _remembered_log() -> Iterator[list[logging.LogRecord]]:
+    """Keep the log of the block, for a train.log that does not exist yet."""
+    handler = BufferingHandler(1000)
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.DEBUG)
+    try:
+        yield handler.buffer
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+
+
+@contextmanager
+def _logged_to(run: RunDir, so_far: Sequence[logging.LogRecord] = ()) -> Iterator[None]:
+    """Send the log to train.log as well, with times, for the duration; `so_far` goes in front."""
     with failed_writing_is_a_work_error(str(run.log), "free some disk space and try again"):
         handler = _LogFile(run.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for record in so_far:
+        handler.handle(record)
     log.addHandler(handler)
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.INFO)
+    level = log.level
+    log.setLevel(logging.DEBUG)
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
         with suppress(OSError):  # a line that a full disk did not take is still in the buffer
             handler.close()

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from tunesmith.config.schema import Recipe
 from tunesmith.data.build import DataSet, build
-from tunesmith.data.render import Renderer
+from tunesmith.data.render import Renderer, read_template
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import ask_prompts, base_replies
 from tunesmith.infer.speaker import Reply, Speaker
@@ -65,7 +65,7 @@ def prepare(recipe: Recipe) -> Prepared:
     model = recipe.model
     folder = resolve(model.source, revision=model.revision, cache_dir=model.cache_dir)
     tokenizer = load_tokenizer(folder, trust_remote_code=model.trust_remote_code)
-    template = _template(recipe)
+    template = read_template(recipe.data.template) if recipe.data.template else None
     renderer = Renderer(
         tokenizer=tokenizer,
         template=template,
@@ -74,15 +74,6 @@ def prepare(recipe: Recipe) -> Prepared:
     )
     data = build(recipe.data, METHODS[recipe.method.name].consumes, renderer, recipe.train.seed)
     return Prepared(folder, tokenizer, renderer, template, data)
-
-
-def _template(recipe: Recipe) -> str | None:
-    if recipe.data.template is None:
-        return None
-    path = Path(recipe.data.template)
-    if not path.is_file():
-        raise InputError(f"there is no chat template {path}", where="data.template", expected="a Jinja file")
-    return path.read_text("utf-8")
 
 
 @dataclass(frozen=True)

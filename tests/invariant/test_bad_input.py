@@ -109,6 +109,11 @@ WRONG = {
     "no such embedded model": (None, ["model.source=builtin:nanno"], ["'builtin:nanno'", "builtin:nano"]),
     "no such metric": (None, ["evaluate.metrics=[poem_frm]"], ["`poem_frm`", "`poem_form`"]),
     "no such template": (None, ["data.template=t.jinja"], ["data.template", "t.jinja"]),
+    "template not UTF-8": (
+        lambda folder: (folder / "t.jinja").write_bytes(b"\xff{{ x }}"),
+        ["data.template=t.jinja"],
+        ["data.template", "t.jinja", "not UTF-8"],
+    ),
     "no such tracker": (None, ["track=wandbb"], ["`wandbb`", "`wandb`"]),
     "no such tracker option": (None, ["track=[{wandb: {projct: a}}]"], ["`projct`", "`project`"]),
     "no such device": (None, ["model.device=mps"], ["the device mps", "one of cpu"]),
@@ -221,6 +226,20 @@ def test_a_result_folder_is_replaced_only_if_it_holds_a_result(command, whole, t
         argv = ["train", str(recipe), "-o", "a", f"run.result={tmp_path / 'new'}", *extra]
         code, output = command.run(*argv, cwd=tmp_path)
         assert code == expected, output
+
+
+def test_an_earlier_runs_result_never_passes_for_this_ones(command, whole, tmp_path):
+    recipe, result = whole[0], tmp_path / "new"
+    argv = ["train", str(recipe), "-o", "a", f"run.result={result}"]
+    code, output = command.run(*argv, cwd=tmp_path)
+    assert code == 0, output
+    started = command.start(*argv, "train.epochs=100000", "--overwrite", cwd=tmp_path)
+    wait_for(started, lambda: (tmp_path / "a/metrics.jsonl").exists() and not result.exists())
+    started.signal(signal.SIGKILL)
+    started.wait()
+    code, output = command.run("ask", "a", "Why?", cwd=tmp_path)
+    assert code == 2, output
+    assert "has no result yet" in output
 
 
 @contextlib.contextmanager

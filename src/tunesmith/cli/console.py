@@ -31,7 +31,7 @@ def log_to_console() -> Iterator[None]:
     log = logging.getLogger("tunesmith")
     log.setLevel(logging.INFO)
     handler = _ConsoleHandler()
-    handler.addFilter(lambda record: record.levelno < logging.ERROR)
+    handler.addFilter(lambda record: logging.INFO <= record.levelno < logging.ERROR)
     log.addHandler(handler)
     try:
         yield

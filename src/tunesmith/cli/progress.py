@@ -34,6 +34,7 @@ class LiveBar(Listener):
             expand=True,
         )
         self._task: TaskID | None = None
+        self._step: dict[str, Any] | None = None
         self._eval = ""
 
     def on_start(self, run: RunInfo) -> None:
@@ -41,17 +42,21 @@ class LiveBar(Listener):
         self._task = self._progress.add_task("", total=run.total_steps, completed=run.start_step, figures="")
 
     def on_step(self, metrics: dict[str, Any]) -> None:
-        if self._task is not None:
+        self._step = metrics
+        self._show()
+
+    def _show(self) -> None:
+        if self._task is not None and self._step is not None:
+            step = self._step
             figures = (
-                f"loss {metrics['loss']:.3f}{self._eval}  {metrics['tokens_per_second']:,.0f} tok/s  "
-                f"{bytes_in_words(metrics['peak_memory_bytes'])}"
+                f"loss {step['loss']:.3f}{self._eval}  {step['tokens_per_second']:,.0f} tok/s  "
+                f"{bytes_in_words(step['peak_memory_bytes'])}"
             )
-            self._progress.update(self._task, completed=metrics["step"], figures=figures)
-            if metrics["step"] == self._progress.tasks[0].total:
-                self._progress.stop()
+            self._progress.update(self._task, completed=step["step"], figures=figures)
 
     def on_eval(self, metrics: dict[str, Any]) -> None:
         self._eval = f" (eval {metrics['eval_loss']:.3f})"
+        self._show()
 
     def on_end(self, outcome: Outcome) -> None:
         self._progress.stop()

@@ -130,6 +130,7 @@ class _StopButton:
 def _at_work() -> Iterator[tuple[Console, list[Listener], Callable[[], bool]]]:
     """The terminal while a run is worked on: log lines, the progress bar, and what Ctrl-C does."""
     from tunesmith.cli.console import console, log_to_console, quiet_libraries
+    from tunesmith.errors import no_room_is_a_work_error
 
     button = _StopButton()
     before = {number: signal.signal(number, button.press) for number in _stop_signals()}
@@ -140,7 +141,9 @@ def _at_work() -> Iterator[tuple[Console, list[Listener], Callable[[], bool]]]:
         from tunesmith.cli.progress import progress_listener
 
         button.importing = False
-        with log_to_console():
+        # The run's own files say so themselves; this is for output that goes to a file on the same full disk.
+        full = no_room_is_a_work_error("this command's output", "free some disk space and go on with the run")
+        with full, log_to_console():
             yield console, [progress_listener(console), button.listener()], lambda: button.pressed
     finally:
         for number, handler in before.items():

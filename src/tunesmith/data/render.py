@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
+from tunesmith.data.readers.file import decode_utf8, must_be_a_file, read_bytes
 from tunesmith.data.schema import BadRow, Conversation, Message
 from tunesmith.errors import InputError
 from tunesmith.segments import Piece, Tree
@@ -32,6 +34,21 @@ from tunesmith.segments import Piece, Tree
 _PROBE = "tunesmithProbeOfTheTail"
 # Text in front of which a tokenizer can be asked how it goes on in mid-text; none joins with everything.
 _ANCHORS = ("a", ".", "1", "\n", "。")
+
+
+def read_template(path: str) -> str:
+    """The chat template in a file.
+
+    Raises:
+        InputError: there is no such file, or it is not UTF-8.
+    """
+    file = Path(path)
+    try:
+        must_be_a_file(file)
+        return decode_utf8(read_bytes(file), file)
+    except InputError as error:
+        error.where = f"data.template: {error.where}"
+        raise
 
 
 class Tokenizer(Protocol):

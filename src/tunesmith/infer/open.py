@@ -10,7 +10,7 @@ import torch
 
 from tunesmith.config.load import load
 from tunesmith.config.schema import Generation, Recipe
-from tunesmith.data.render import Renderer
+from tunesmith.data.render import Renderer, read_template
 from tunesmith.errors import InputError
 from tunesmith.infer.speaker import Speaker
 from tunesmith.models.adapters import CONFIG_FILE, base_of, load_adapter
@@ -102,7 +102,7 @@ def _of_run(run: RunDir, recipe: Recipe, *, base: bool, device: str) -> _Wanted:
 
 def _about(recipe: Recipe) -> About:
     """How the model of a recipe is asked, where no result tells it yet."""
-    template = Path(recipe.data.template).read_text("utf-8") if recipe.data.template else None
+    template = read_template(recipe.data.template) if recipe.data.template else None
     return About(recipe.model.source, recipe.model.revision, recipe.data.system, template)
 
 

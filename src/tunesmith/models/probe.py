@@ -94,9 +94,10 @@ def _probe_segments(model: PreTrainedModel, tree: Tree, alone: Tensor, compute: 
     error_size = (packed[by_leaf] - alone).abs().max() / alone.std()
     if not error_size < _TOLERANCE[compute]:
         return Probe(
-            False, f"a packed row differs from separate runs by {float(error_size):.2g} of their spread"
+            False, f"packed rows differ from separate runs, by {float(error_size):.1e} of their spread"
         )
-    return Probe(True, f"a packed row agrees with separate runs to {float(error_size):.1g} of their spread")
+    agreement = f"same to {float(error_size):.0e}" if error_size > 0 else "the same"
+    return Probe(True, f"packed rows checked against separate runs: {agreement}")
 
 
 def _doubt_about_calls(config: Any, calls: list[tuple[int, int | None]]) -> str | None:

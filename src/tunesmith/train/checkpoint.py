@@ -50,6 +50,7 @@ class TrainState:
     window_weight: float = 0.0
     best_loss: float | None = None
     best_step: int | None = None
+    judged_loss: float | None = None
     evals_without_better: int = 0
     stopped_early: bool = False
     metrics_length: int = 0

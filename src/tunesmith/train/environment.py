@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -68,7 +69,7 @@ def settle_determinism(device: str, threads: int) -> None:
 def describe(
     recipe: Recipe, choices: Choices, fingerprints: dict[str, Any], licence: str | None
 ) -> dict[str, Any]:
-    """The content of environment.json: nothing in it is secret, and no host or user name is in it."""
+    """The content of environment.json: no secret is in it; paths are those of the recipe."""
     return {
         "tunesmith": __version__,
         "python": platform.python_version(),
@@ -101,9 +102,8 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_name() -> str:
-    if platform.system() == "Linux":
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # Linux
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

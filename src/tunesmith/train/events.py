@@ -53,6 +53,26 @@ class Listener:
     def on_end(self, outcome: Outcome) -> None: ...
 
 
+class LogLines(Listener):
+    """What train.log tells of the loop; too much for a terminal, which has the progress bar."""
+
+    name = "log lines"
+
+    def on_step(self, metrics: dict[str, Any]) -> None:
+        log.debug(
+            "step %d: loss %.4f, grad_norm %.3f", metrics["step"], metrics["loss"], metrics["grad_norm"]
+        )
+
+    def on_eval(self, metrics: dict[str, Any]) -> None:
+        log.debug("step %d: eval_loss %.4f", metrics["step"], metrics["eval_loss"])
+
+    def on_checkpoint(self, step: int, folder: Path) -> None:
+        log.debug("checkpoint %s", folder.name)
+
+    def on_end(self, outcome: Outcome) -> None:
+        log.debug("%s", outcome.status)
+
+
 class Events:
     """Tells every listener; a failing one warns once and is left out from then on, but is still closed at the end."""
 

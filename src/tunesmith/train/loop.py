@@ -87,7 +87,8 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
         checkpoint.prune(job.run, train.keep, state.best_step)
         job.events.checkpoint(state.step, folder)
 
-    window_began, window_tokens = time.perf_counter(), state.tokens
+    started = time.perf_counter() - state.seconds  # as if there had been no interruption
+    window_seconds, window_tokens = 0.0, 0  # of the updates alone, without evaluations and checkpoints
     while state.step < schedule.total_steps and not state.stopped_early:
         began = time.perf_counter()
         rate = learning_rate(train, state.step, schedule.total_steps)
@@ -96,17 +97,18 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
         state.tokens += update.tokens
         state.window_loss += update.loss
         state.window_weight += 1
-        state.seconds += time.perf_counter() - began
+        window_seconds += time.perf_counter() - began
+        window_tokens += update.tokens
+        state.seconds = time.perf_counter() - started
         last = state.step == schedule.total_steps
 
         if state.step % train.log_every == 0 or last:
-            elapsed = time.perf_counter() - window_began
-            _log(job, schedule, state, rate, update, (state.tokens - window_tokens) / max(elapsed, 1e-9))
-            window_began, window_tokens = time.perf_counter(), state.tokens
+            _log(job, schedule, state, rate, update, window_tokens / max(window_seconds, 1e-9))
+            window_seconds, window_tokens = 0.0, 0
         better = False
         if job.held_out and (_due(train.eval_every, state.step, schedule) or last):
             better = _evaluate_and_judge(job, schedule, state)
-            window_began = time.perf_counter()
+            state.seconds = time.perf_counter() - started
         wanted = job.stop_wanted()
         if (
             _due(train.save_every, state.step, schedule)
@@ -206,22 +208,23 @@ def _log(
 
 
 def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool:
-    """Measure the held-out loss, write it down, and say whether it is the best so far."""
-    began = time.perf_counter()
+    """Measure the held-out loss, write it down, and say whether it is the lowest so far."""
     loss = held_out_loss(job)
     if not math.isfinite(loss):
         updated = job.schedule.update(state.step - 1)
         raise _not_a_number(
             job, state.step - 1, "eval_loss after the update", [str(job.samples[n].place) for n in updated]
         )
-    state.seconds += time.perf_counter() - began
     line = {"step": state.step, "epoch": round(schedule.epoch_after(state.step), 6), "eval_loss": loss}
     job.run.append_metrics(line)
     job.events.eval(line)
+    best = state.best_loss is None or loss < state.best_loss
+    if best:
+        state.best_loss, state.best_step = loss, state.step
     early = job.train.early_stop
-    better = state.best_loss is None or loss < state.best_loss - (early.min_delta if early else 0.0)
-    if better:
-        state.best_loss, state.best_step, state.evals_without_better = loss, state.step, 0
+    # What counts for patience is a fall by `min_delta`; the best checkpoint is the lowest loss, by however little.
+    if state.judged_loss is None or loss < state.judged_loss - (early.min_delta if early else 0.0):
+        state.judged_loss, state.evals_without_better = loss, 0
     else:
         state.evals_without_better += 1
     if early and state.evals_without_better >= early.patience and state.step < schedule.total_steps:
@@ -231,7 +234,7 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
             state.step,
             state.evals_without_better,
         )
-    return better
+    return best
 
 
 def held_out_loss(job: Job) -> float:
