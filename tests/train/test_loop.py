@@ -169,8 +169,8 @@ def test_early_stopping_counts_evaluations_without_a_better_one(tmp_path):
 
 def test_the_best_is_the_lowest_even_where_patience_asks_for_more(tmp_path):
     train = Train(
-        epochs=4, batch_size=8, accumulate=1, eval_every=1, keep_best=True,
-        early_stop=EarlyStop(patience=3, min_delta=100.0), **STEADY,
+        epochs=6, batch_size=8, accumulate=1, eval_every=1, keep_best=True,
+        early_stop=EarlyStop(patience=3, min_delta=100.0), **{**STEADY, "learning_rate": 1.0},
     )  # fmt: skip
     job = make_job(tmp_path / "run", train, held_out=samples(4, seed=11))
     state = run_loop(job, None)

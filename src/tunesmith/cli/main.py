@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, debug = _without_debug(list(sys.argv[1:] if arguments is None else arguments))
     try:
         code = get_command(build()).main(given or ["--help"], prog_name="tunesmith", standalone_mode=False)
+        if code == Interrupted.exit_code:  # typer keeps a Ctrl-C to itself
+            _say("interrupted")
         return _flushed(code if isinstance(code, int) else 0)
     except TunesmithError as error:
         _show_traceback(debug)

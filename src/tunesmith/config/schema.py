@@ -186,12 +186,14 @@ class Train(Block):
         description="Token budget of one flat row, into which an update's samples are laid; "
         "unset: 2048, or the longest sample if that is longer.",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; unset: one a core.")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; unset: one a core.")
 
     @model_validator(mode="after")
-    def _one_warmup(self) -> Train:
+    def _fits_together(self) -> Train:
         if self.warmup_steps is not None and self.warmup_ratio is not None:
             raise ValueError("warmup_steps and warmup_ratio are both given; keep one of them")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("both betas must be at least 0 and below 1")
         return self
 
 

@@ -50,6 +50,11 @@ def probe(model: PreTrainedModel, *, compute: torch.dtype) -> Probe:
     try:
         with torch.no_grad():
             alone = torch.cat([own(lay_row([path], [0])) for path in single_paths(tree)])
+            if not alone.isfinite().all():
+                raise InputError(
+                    "the model's weights give numbers that are not finite",
+                    remedy="get the model again, or use model.precision: fp32",
+                )
             _check_head(model, own, alone.std())
             return _probe_segments(model, tree, alone, compute)
     finally:

@@ -84,7 +84,7 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
 
     def save() -> None:
         folder = checkpoint.save_checkpoint(job.run, state, weights, optimizer, scaler, job.identity)
-        checkpoint.prune(job.run, train.keep, state.best_step)
+        checkpoint.prune(job.run, train.keep, state.best_step if train.keep_best else None)
         job.events.checkpoint(state.step, folder)
 
     started = time.perf_counter() - state.seconds  # as if there had been no interruption
