@@ -150,6 +150,11 @@ def test_an_override_without_an_index_does_not_choose_among_several_files(folder
 # ---- problems
 
 
+def test_what_cannot_be_a_path_is_said():
+    with pytest.raises(InputError, match="cannot be a path"):
+        load("x" * 300)
+
+
 def test_every_problem_is_told_at_once_in_the_order_of_the_file(folder):
     text = """\
 name: a/b

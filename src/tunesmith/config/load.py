@@ -97,9 +97,15 @@ def summary(path: Path) -> str:
 def _find(name_or_path: str) -> tuple[Path, bool]:
     """(the file, whether it is a shipped one)."""
     path = Path(name_or_path).expanduser()
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # too long for the system
+        raise InputError(
+            f"{name_or_path[:60]!r} cannot be a path ({error.strerror})", expected="a recipe file"
+        ) from error
+    if is_file:
         return path, False
-    if path.is_dir():
+    if is_folder:
         inside = path / "recipe.yaml"
         raise InputError(
             f"{path} is a folder",
