@@ -93,6 +93,8 @@ def resume(
             return run
         run.sweep()
         recipe = load(str(run.recipe))
+        if recipe.run.result is not None:  # somebody may have put other things there since
+            result_must_be_free(Path(recipe.run.result), run.folder, overwrite=True)
         with _logged_to(run):
             return _work(recipe, run, set_the_stage(recipe, run), listeners, stop_wanted)
 

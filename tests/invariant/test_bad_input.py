@@ -242,6 +242,21 @@ def test_an_earlier_runs_result_never_passes_for_this_ones(command, whole, tmp_p
     assert "has no result yet" in output
 
 
+def test_resume_leaves_alone_what_came_into_the_result_folder_since(command, whole, tmp_path):
+    recipe, result = whole[0], tmp_path / "new"
+    argv = ["train", str(recipe), "-o", "a", f"run.result={result}", "train.epochs=100000"]
+    started = command.start(*argv, cwd=tmp_path)
+    wait_for(started, lambda: (tmp_path / "a/environment.json").exists())
+    started.signal(signal.SIGKILL)
+    started.wait()
+    result.mkdir()
+    (result / "precious.txt").write_text("mine")
+    code, output = command.run("resume", "a", cwd=tmp_path)
+    assert code == 2, output
+    assert_says(output, str(result), "left alone")
+    assert (result / "precious.txt").read_text() == "mine"
+
+
 @contextlib.contextmanager
 def training(command: CommandServer, recipe: Path, run: Path) -> Iterator[Started]:
     """A long run that has taken its first step; afterwards it is stopped."""
