@@ -15,6 +15,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_data_are_kept_apart(tmp_path_factory):
+    """What the tests prepare is found by later tests, and by nobody else. Set before the CLI's server starts."""
+    os.environ["TUNESMITH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def _threads_of_one_test_are_not_left_to_the_next():
     """Whatever trains or speaks settles the threads of its process."""

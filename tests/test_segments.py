@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.segments import (
+    SHORTEST_SHARED_PREFIX,
     Piece,
     SegmentPlan,
     plan_rows,
@@ -103,3 +104,69 @@ def test_impossible_plans_are_refused(lengths, parents):
 def test_planning_is_first_fit_longest_first():
     samples = [(Piece(tuple(range(length)), (1.0,) * length),) for length in (3, 9, 4, 6)]
     assert [sorted(set(row.owners)) for row in plan_rows(samples, 10)] == [[1], [2, 3], [0]]
+
+
+PROMPT = tuple(range(100, 100 + SHORTEST_SHARED_PREFIX + 8))
+
+
+@st.composite
+def prompted(draw):
+    """Samples of which many begin alike, some with loss in the middle of what they share."""
+    shared = PROMPT[: draw(st.sampled_from([8, SHORTEST_SHARED_PREFIX, len(PROMPT)]))]
+    weights = [0.0] * len(shared)
+    if draw(st.booleans()) and draw(st.booleans()):
+        weights[draw(st.integers(0, len(shared) - 1))] = 1.0
+    own = draw(st.lists(st.integers(0, 3), min_size=0, max_size=4))
+    root = Piece((*shared, *own), (*weights, *([1.0] * len(own))))
+    below = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    children = [Piece(tuple(below), (1.0,) * len(below), 0)] * draw(st.integers(0, 2))
+    return (root, *children)
+
+
+def paths_of(rows):
+    """What each root-to-leaf path holds and learns, whatever way it is cut."""
+    found = []
+    for row in rows:
+        for leaf in row.plan.leaves():
+            positions = row.plan.path_positions(leaf)
+            place = {position: at for at, position in enumerate(positions)}
+            learned = sorted(
+                (place[t.position], t.token, t.weight) for t in row.targets if t.leaf == leaf and t.weight
+            )
+            found.append(([row.tokens[position] for position in positions], learned))
+    return sorted(found)
+
+
+@given(st.lists(prompted(), min_size=1, max_size=7), st.sampled_from([40, 60, 120, 10_000]))
+def test_sharing_changes_no_path(samples, budget):
+    apart, together = plan_rows(samples, budget), plan_rows(samples, budget, share=True)
+    assert paths_of(together) == paths_of(apart)
+    assert {o for row in together for o in row.owners} == set(range(len(samples)))
+    assert sum(len(row.tokens) for row in together) <= sum(len(row.tokens) for row in apart)
+    longest = max(tree_length(sample) for sample in samples)
+    assert all(len(row.tokens) <= max(budget, longest) for row in together)
+
+
+def test_a_long_common_prompt_is_laid_once():
+    samples = [(Piece((*PROMPT, answer), (0.0,) * len(PROMPT) + (1.0,)),) for answer in (1, 2, 3)]
+    (row,) = plan_rows(samples, 10_000, share=True)
+    assert len(row.tokens) == len(PROMPT) + 3
+    assert [segment.parent for segment in row.plan.segments] == [None, 0, 0, 0]
+
+
+def test_a_short_common_prompt_is_left_alone():
+    short = PROMPT[: SHORTEST_SHARED_PREFIX - 1]
+    samples = [(Piece((*short, answer), (0.0,) * len(short) + (1.0,)),) for answer in (1, 2)]
+    assert plan_rows(samples, 10_000, share=True) == plan_rows(samples, 10_000)
+
+
+def test_answers_with_loss_are_never_shared():
+    samples = [(Piece((*PROMPT, answer), (1.0,) * (len(PROMPT) + 1)),) for answer in (1, 2)]
+    assert plan_rows(samples, 10_000, share=True) == plan_rows(samples, 10_000)
+
+
+def test_roots_of_one_sample_share_too():
+    history = Piece((*PROMPT, 1), (0.0,) * len(PROMPT) + (1.0,))
+    later = Piece((*PROMPT, 2, 3), (0.0,) * (len(PROMPT) + 1) + (1.0,))
+    (row,) = plan_rows([(history, later)], 10_000, share=True)
+    assert len(row.tokens) == len(PROMPT) + 3

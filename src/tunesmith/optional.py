@@ -14,6 +14,9 @@ EXTRAS = {
     "swanlab": "swanlab",
     "tensorboard": "tensorboard",
     "bitsandbytes": "bnb",
+    "modelscope": "modelscope",
+    "pypdfium2": "pdf",
+    "PIL": "vision",
 }
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from tunesmith.config.load import dump, load
 from tunesmith.config.schema import Recipe
+from tunesmith.data.templates import TEMPLATES
 from tunesmith.errors import InputError, Interrupted, failed_writing_is_a_work_error
 from tunesmith.evaluation.before_after import ask_prompts, before_after
 from tunesmith.infer.speaker import Reply, Speaker
@@ -116,7 +117,8 @@ def _inputs_must_survive(recipe: Recipe, run: RunDir) -> None:
     """
     data = recipe.data
     held_out = data.eval if isinstance(data.eval, tuple) else ()
-    inputs = [recipe.model.source, recipe.adapter.start, data.template]
+    template = None if data.template in TEMPLATES else data.template
+    inputs = [recipe.model.source, recipe.adapter.start, template]
     for path in [*inputs, *(source.path for source in (*data.train, *held_out))]:
         if path is not None and Path(path).resolve().is_relative_to(run.folder.resolve()):
             raise InputError(
@@ -196,7 +198,13 @@ def _train_and_show(
         )
         checkpoint.restore(run.checkpoint(state.best_step), stage.policy.trainable())
     prepared = stage.prepared
-    about = About(recipe.model.source, recipe.model.revision, recipe.data.system, prepared.template)
+    about = About(
+        recipe.model.source,
+        recipe.model.revision,
+        recipe.data.system,
+        prepared.template,
+        recipe.data.control_tokens,
+    )
     folder = Path(recipe.run.result) if recipe.run.result else _result_folder(recipe, run)
     save_result(stage.model, prepared.tokenizer, about, folder)
     if stage.base:
@@ -287,8 +295,8 @@ def _write_before_after(
         recipe.evaluate,
         stage.base,
         tuned,
-        {sample.prompt for sample in train_samples if sample.prompt is not None},
-        [sample.answer for sample in train_samples if sample.answer is not None],
+        {prompt for prompt in train_samples.column("prompt") if prompt is not None},
+        [answer for answer in train_samples.column("answer") if answer is not None],
     )
     write_json(run.before_after, content)
     return content

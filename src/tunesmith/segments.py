@@ -175,46 +175,138 @@ def tree_weight(tree: Tree) -> float:
     return float(sum(target.weight for target in tree_targets(tree)))
 
 
-def lay_row(trees: Sequence[Tree], owners: Sequence[int]) -> Row:
-    """Lay samples one behind the other into a row."""
+class Block(NamedTuple):
+    """Pieces that must lie in one row, and for each the sample that it belongs to."""
+
+    tree: Tree
+    owners: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tree: Tree, owner: int = 0) -> Block:
+        """A whole sample."""
+        return cls(tree, (owner,) * len(tree))
+
+
+def lay_row(blocks: Sequence[Block]) -> Row:
+    """Lay blocks one behind the other into a row."""
     tokens: list[int] = []
     lengths: list[int] = []
     parents: list[int | None] = []
-    segment_owners: list[int] = []
+    owners: list[int] = []
     targets: list[Target] = []
-    for tree, owner in zip(trees, owners, strict=True):
+    for block in blocks:
         start, first = len(tokens), len(lengths)
-        for piece in tree:
+        for piece in block.tree:
             tokens.extend(piece.tokens)
             lengths.append(len(piece.tokens))
             parents.append(None if piece.parent is None else first + piece.parent)
-            segment_owners.append(owner)
-        for position, token, weight, leaf in tree_targets(tree):
+        owners += block.owners
+        for position, token, weight, leaf in tree_targets(block.tree):
             targets.append(Target(start + position, token, weight, first + leaf))
-    return Row(tuple(tokens), SegmentPlan.of(lengths, parents), tuple(targets), tuple(segment_owners))
+    return Row(tuple(tokens), SegmentPlan.of(lengths, parents), tuple(targets), tuple(owners))
 
 
-def plan_rows(trees: Sequence[Tree], budget: int) -> list[Row]:
+def plan_rows(trees: Sequence[Tree], budget: int, *, share: bool = False) -> list[Row]:
     """Lay one update's samples into as few rows as fit the token budget (first fit, longest first).
 
     No sample leaves its update and none is cut: a sample longer than the budget gets a row of its own. The result is
     a pure function of the arguments.
+
+    Args:
+        share: what several samples begin with is laid once, as their common root.
     """
-    order = sorted(range(len(trees)), key=lambda index: (-tree_length(trees[index]), index))
+    blocks = [Block.of(tree, owner) for owner, tree in enumerate(trees)]
+    if share:
+        blocks = share_prefixes(blocks, budget)
+    lengths = [tree_length(block.tree) for block in blocks]
     bins: list[tuple[int, list[int]]] = []
-    for index in order:
-        length = tree_length(trees[index])
+    for index in sorted(range(len(blocks)), key=lambda index: (-lengths[index], index)):
         for at, (used, members) in enumerate(bins):
-            if used + length <= budget:
-                bins[at] = (used + length, [*members, index])
+            if used + lengths[index] <= budget:
+                bins[at] = (used + lengths[index], [*members, index])
                 break
         else:
-            bins.append((length, [index]))
-    rows = []
-    for _, members in bins:
-        members = sorted(members)
-        rows.append(lay_row([trees[index] for index in members], members))
-    return rows
+            bins.append((lengths[index], [index]))
+    return [lay_row([blocks[index] for index in sorted(members)]) for _, members in bins]
+
+
+# A shorter common beginning saves less than a further segment costs.
+SHORTEST_SHARED_PREFIX = 32
+
+
+def share_prefixes(blocks: Sequence[Block], budget: int) -> list[Block]:
+    """Join blocks whose roots begin with the same tokens without loss: these become one root above them.
+
+    The mathematics stays the same: a token's hidden state depends on what stands before it on its path, and each path
+    is what it was. Roots of one sample (a chat whose template rewrites history) share as those of several do.
+
+    Args:
+        budget: no joined block grows longer than this.
+    """
+    roots = sorted((root for block in blocks for root in _split_at_roots(block)), key=_root_tokens)
+    joined: list[Block] = []
+    group: list[Block] = []
+    shared = size = 0  # tokens that the group's roots begin with; tokens of the group laid with them once
+    for block in roots:
+        common = _common_prefix(group[0], block) if group else 0
+        if len(group) > 1:
+            common = min(common, shared)
+        length = tree_length(block.tree)
+        # Taking it in may shorten what the others share; that must pay, and the whole must fit in a row.
+        larger = size + (shared - common) * (len(group) - 1) + length - common
+        if len(group) == 1:
+            larger = size + length - common
+        pays = common * len(group) > shared * (len(group) - 1)
+        if group and common >= SHORTEST_SHARED_PREFIX and pays and larger <= budget:
+            group, shared, size = [*group, block], common, larger
+        else:
+            joined += _joined(group, shared)
+            group, shared, size = [block], 0, length
+    return sorted([*joined, *_joined(group, shared)], key=lambda block: block.owners)
+
+
+def _split_at_roots(block: Block) -> list[Block]:
+    """Each root with what descends from it, by itself."""
+    parts: list[tuple[list[Piece], list[int]]] = []
+    moved: list[tuple[int, int]] = []  # for each piece: its part, and its index there
+    for piece, owner in zip(block.tree, block.owners, strict=True):
+        if piece.parent is None:
+            parts.append(([], []))
+            part, parent = len(parts) - 1, None
+        else:
+            part, parent = moved[piece.parent]
+        moved.append((part, len(parts[part][0])))
+        parts[part][0].append(piece._replace(parent=parent))
+        parts[part][1].append(owner)
+    return [Block(tuple(pieces), tuple(owners)) for pieces, owners in parts]
+
+
+def _root_tokens(block: Block) -> tuple[int, ...]:
+    return block.tree[0].tokens
+
+
+def _common_prefix(one: Block, other: Block) -> int:
+    """How many tokens without loss two roots both begin with; each keeps one token of its own at least."""
+    first, second = one.tree[0], other.tree[0]
+    most = min(len(first.tokens), len(second.tokens)) - 1
+    for at in range(most):
+        if first.tokens[at] != second.tokens[at] or first.weights[at] or second.weights[at]:
+            return at
+    return most
+
+
+def _joined(group: Sequence[Block], shared: int) -> list[Block]:
+    if len(group) < 2:
+        return list(group)
+    pieces = [Piece(group[0].tree[0].tokens[:shared], (0.0,) * shared)]
+    owners = [group[0].owners[0]]
+    for block in group:
+        first = len(pieces)
+        root = block.tree[0]
+        pieces.append(Piece(root.tokens[shared:], root.weights[shared:], 0))
+        pieces += [p._replace(parent=first + (p.parent or 0)) for p in block.tree[1:]]
+        owners += block.owners
+    return [Block(tuple(pieces), tuple(owners))]
 
 
 def single_paths(tree: Tree) -> list[Tree]:

@@ -15,9 +15,10 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from tunesmith.config.schema import Recipe
+from tunesmith.config.schema import Recipe, learns_chosen
 from tunesmith.data.build import DataSet, build
-from tunesmith.data.render import Renderer, read_template
+from tunesmith.data.render import Renderer
+from tunesmith.data.templates import control_tokens_of, template_named
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import ask_prompts, base_replies
 from tunesmith.infer.speaker import Reply, Speaker
@@ -28,8 +29,8 @@ from tunesmith.models.load import DTYPES, end_token_ids, load_model, load_tokeni
 from tunesmith.models.policy import Policy, recompute_activations
 from tunesmith.models.probe import Probe, probe
 from tunesmith.models.source import fingerprint, licence, resolve
+from tunesmith.models.vision import picture_tokens
 from tunesmith.rundir import RunDir, read_json
-from tunesmith.segments import tree_length
 from tunesmith.train.device import out_of_memory_is_a_work_error
 from tunesmith.train.environment import (
     Choices,
@@ -65,14 +66,23 @@ def prepare(recipe: Recipe) -> Prepared:
     model = recipe.model
     folder = resolve(model.source, revision=model.revision, cache_dir=model.cache_dir)
     tokenizer = load_tokenizer(folder, trust_remote_code=model.trust_remote_code)
-    template = read_template(recipe.data.template) if recipe.data.template else None
+    template = template_named(recipe.data.template) if recipe.data.template else None
     renderer = Renderer(
         tokenizer=tokenizer,
         template=template,
         system=recipe.data.system,
         end_ids=end_token_ids(folder, tokenizer),
+        control_tokens=recipe.data.control_tokens,
+        images=picture_tokens(folder, tokenizer, recipe.data.image_size),
+        control=control_tokens_of(recipe.data.template) if recipe.data.template else (),
     )
-    data = build(recipe.data, METHODS[recipe.method.name].consumes, renderer, recipe.train.seed)
+    data = build(
+        recipe.data,
+        METHODS[recipe.method.name].consumes,
+        renderer,
+        recipe.train.seed,
+        learn_chosen=learns_chosen(recipe.method),
+    )
     return Prepared(folder, tokenizer, renderer, template, data)
 
 
@@ -102,6 +112,7 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
     device, precision, threads = choose_compute(recipe, stored)
     with out_of_memory_is_a_work_error():
         prepared = prepare(recipe)
+        _must_be_text(prepared.data)
         settle_determinism(device, threads)
         compute = DTYPES[precision]
         model = load_model(
@@ -113,7 +124,7 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         found = (
             Probe(stored.packed_rows, stored.packed_rows_because) if stored else probe(model, compute=compute)
         )
-        longest = max(tree_length(sample.tree) for sample in [*prepared.data.train, *prepared.data.eval])
+        longest = int(max(side.lengths.max(initial=0) for side in (prepared.data.train, prepared.data.eval)))
         row_tokens = choose_row_tokens(recipe, longest)
         choices = Choices(device, precision, threads, row_tokens, found.segments, found.reason)
         base = _base_replies(recipe, left, prepared, model)
@@ -125,6 +136,21 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
     fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
     environment = describe(recipe, choices, fingerprints, licence(prepared.model_folder))
     return Stage(prepared, tuned, policy, choices, base, identity, environment, trackers)
+
+
+def _must_be_text(data: DataSet) -> None:
+    """Tokens of pictures without the pictures would teach nonsense.
+
+    Raises:
+        InputError: a sample holds a picture.
+    """
+    for side in (data.train, data.eval):
+        if side.pictures.any():
+            raise InputError(
+                "the row holds a picture, and training on pictures is not possible yet",
+                where=str(side.place(int(side.pictures.argmax()))),
+                remedy="`tunesmith check` shows what would be learned of it",
+            )
 
 
 def _choices_left(run: RunDir) -> Choices | None:

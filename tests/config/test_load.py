@@ -189,7 +189,7 @@ train:
         ":7: there is no key `learning_rate` under adapter. `learning_rate` belongs under train:.",
         ":10: `data.train.0.path` is missing; expected text, not empty. Add a line `path: ...` under data.train.0.",
         ":12: there is no key `fromat` under data.train.1. The nearest name is `format`.",
-        ":13: `data.eval` is 1.5; expected a number, above 0 and below 1, or text or a block (`path`, `format`), or a "
+        ":13: `data.eval` is 1.5; expected a number, above 0 and below 1, or text or a block (`path`, `format`, `columns`, `weight`, `encoding`, `join`, ...), or a "
         "list of these, or null.",
         ":14: `method.name` is the text 'sfd'; expected `sft` or `pretrain`. The nearest is `sft`.",
         ":17: the key `epochs` stands twice; the first is on line 16. Keep one of them.",
@@ -307,7 +307,7 @@ def test_a_missing_file_names_the_nearest(folder, name, near):
 
 
 def test_a_missing_file_like_no_other_names_what_comes_along(folder):
-    with pytest.raises(InputError, match=r"Shipped recipes: poetry-nano, .*tunesmith init zzz\.yaml"):
+    with pytest.raises(InputError, match=r"Shipped recipes: .*poetry-nano, .*tunesmith init zzz\.yaml"):
         load("zzz.yml")
 
 
@@ -345,6 +345,31 @@ run: {result: tuned}
     assert recipe.track[0].tensorboard and recipe.track[0].tensorboard.folder == str(folder / "boards")
     assert recipe.run.result == str(folder / "tuned")
     assert recipe.run.output == str(here / "runs" / "mine"), "the default is in the current folder"
+
+
+def test_paths_of_data_keep_what_stands_behind_them_and_sets_of_a_hub_are_no_paths(folder):
+    here = folder.parent
+    for written, read in {
+        "news/*.jsonl": f"{folder}/news/*.jsonl",
+        "**/[ab].json#50": f"{folder}/**/[ab].json#50",
+        "rows.jsonl#500": f"{folder}/rows.jsonl#500",
+        "saved@test#5": f"{folder}/saved@test#5",
+        "../all/*.csv": f"{here}/all/*.csv",
+        "hf:owner/name:subset@split#5": "hf:owner/name:subset@split#5",
+        "hf:owner/name/data/a.jsonl": "hf:owner/name/data/a.jsonl",
+        "ms:owner/name": "ms:owner/name",
+    }.items():
+        recipe = load(write(folder, MINIMAL.replace("poems.json", f'"{written}"')))
+        assert recipe.data.train[0].path == read
+    named = MINIMAL.replace(
+        "poems.json", "[{path: a.csv, images: pictures}, {path: b.csv, images: /far}, c.csv]"
+    )
+    recipe = load(write(folder, named), ["data.train.2.images=x"])
+    assert [source.images for source in recipe.data.train] == [
+        str(folder / "pictures"),
+        "/far",
+        str(here / "x"),
+    ]
 
 
 def test_a_models_name_is_left_alone(folder):
@@ -405,14 +430,22 @@ def test_poetry_tinyllama_has_the_hyper_parameters_of_the_script_it_replaces():
     assert (len(recipe.evaluate.prompts), recipe.evaluate.generation.temperature) == (3, 0.7)
 
 
+def files_of(recipe):
+    held_out = recipe.data.eval if isinstance(recipe.data.eval, tuple) else ()
+    return [Path(source.path) for source in (*recipe.data.train, *held_out)]
+
+
 @pytest.mark.parametrize("name", list(shipped()))
 def test_a_copy_brings_data_and_comments_along(folder, name):
     target = folder / "new" / "place"
     recipe, *data = copy_shipped(name, target)
     assert recipe == target / f"{name}.yaml" and data
     copied, original = load(str(recipe)), load(name)
-    assert [Path(source.path) for source in copied.data.train] == data
-    assert [path.read_bytes() for path in data] == [Path(s.path).read_bytes() for s in original.data.train]
+    copies, originals = files_of(copied), files_of(original)
+    assert set(copies) <= set(data)
+    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in originals]
+    pictures = [Path(source.images) for source in copied.data.train if source.images]
+    assert all(any(folder.iterdir()) for folder in pictures) and set(pictures) <= set(data)
     assert "../samples" not in recipe.read_text("utf-8")
     assert recipe.read_text("utf-8").count("#") == shipped()[name].read_text("utf-8").count("#")
     assert copied.train == original.train

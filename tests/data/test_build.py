@@ -61,7 +61,7 @@ def test_rows_become_samples_in_order(write):
         ("q2", "a2", f"{first}:2"),
         ("q3", "a3", f"{second}:1"),
     ]
-    assert data.eval == []
+    assert len(data.eval) == 0
     assert data.ledgers["eval"] is None
     assert data.formats == {first: "prompt_completion", second: "prompt_completion"}
     assert f"{first}: format prompt_completion, detected" in data.notes
@@ -107,7 +107,7 @@ def test_all_problems_of_all_files_are_told_at_once(write):
     lines = str(error).split("\n")
     assert isinstance(error, Problems)
     places = [line.split(": ")[0] for line in lines]
-    assert places[:4] == [f"{first}:2", f"{first}:3", "nowhere.json", f"{second}:2"]
+    assert places[:4] == ["nowhere.json", f"{first}:2", f"{first}:3", f"{second}:2"]
     assert lines[4].endswith("the file is empty; expected at least one row.")
 
 
@@ -161,11 +161,9 @@ def test_a_missing_template_is_told_once(write):
 class MaskingRenderer(Renderer):
     """A renderer that puts loss on nothing."""
 
-    def rendered(self, conversation):
-        rendered = super().rendered(conversation)
-        return rendered._replace(
-            tree=tuple(p._replace(weights=(0.0,) * len(p.tokens)) for p in rendered.tree)
-        )
+    def finish(self, outline, encoding):
+        rendered = super().finish(outline, encoding)
+        return rendered._replace(strips=tuple(s._replace(stretches=()) for s in rendered.strips))
 
 
 def test_rows_without_any_token_to_learn_are_refused(write):
@@ -182,7 +180,7 @@ def test_long_rows_are_told_with_count_places_and_remedy(write):
     message = str(error_of(build_chats, [path], max_length=64))
     assert f"2 rows are longer than data.max_length 64: {path}:2 ({lengths[1]} tokens)" in message
     assert f"Raise data.max_length to {lengths[2]}" in message
-    assert "`on_long: drop`" in message
+    assert "`on_long: truncate`" in message
     assert build_chats([path], max_length=max(lengths)).ledgers["train"]["rows_kept"] == 3
 
 

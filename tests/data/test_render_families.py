@@ -163,7 +163,8 @@ def test_llama3():
 
 def test_llama3_trims_blanks_and_says_so():
     conversation = Conversation((user("Hi"), assistant(" Hello! \n")))
-    tree, rewritten = Renderer(llama3()).rendered(conversation)
+    rendered = Renderer(llama3()).rendered(conversation)
+    tree, rewritten = rendered.tree, rendered.rewritten
     assert learned(Renderer(llama3()), tree) == [["Hello!<|eot_id|>"]]
     assert rewritten
 
@@ -221,12 +222,3 @@ def test_phi3_stops_at_its_first_end_token():
     assert learned(renderer, renderer.sample(Conversation(MULTI))) == [
         ["Hello!<|end|>", "That is all.<|end|>"]
     ]
-
-
-@pytest.mark.parametrize("name", ["deepseek_r1_distill", "nemotron_3_nano"])
-def test_thinking_templates_whose_prompt_is_not_how_they_write_answers_are_refused(name):
-    specials = ("<eos>", "<｜User｜>", "<｜Assistant｜>", "<|im_start|>", "<|im_end|>")
-    renderer = Renderer(byte_level(specials, "<eos>", trl_template(name)))
-    with pytest.raises(BadRow, match="renders a finished answer differently") as caught:
-        renderer.sample(Conversation(SINGLE))
-    assert "data.template" in str(caught.value)

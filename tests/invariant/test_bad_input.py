@@ -98,7 +98,7 @@ WRONG = {
     "not UTF-8": (data(GOOD.encode() + GOOD.encode().replace(b"What", b"\xe9")), [], ["rows.jsonl:2", "not UTF-8"]),
     "UTF-16": (data(GOOD.encode("utf-16")), [], ["UTF-16", "Save the file as UTF-8"]),
     "all masked": (data(MASKED), [], ["rows.jsonl:1", "row 1 has no assistant message to learn"]),
-    "too long": (data(LONG + GOOD), [], ["7 rows", "rows.jsonl:1 (", "Raise data.max_length to", "on_long: drop"]),
+    "too long": (data(LONG + GOOD), [], ["7 rows", "rows.jsonl:1 (", "Raise data.max_length to", "on_long: truncate"]),
     "unknown key": (None, ["train.epoch=2"], ["`epoch` under train", "`epochs`"]),
     "wrong type in recipe": (None, ["train.epochs=two"], ["`train.epochs` is the text 'two'", "whole number"]),
     "no such model": (

@@ -18,7 +18,7 @@ from tunesmith.errors import InputError
 from tunesmith.models.adapters import add_adapter, base_of, load_adapter
 from tunesmith.models.policy import Policy
 from tunesmith.models.save import About, read_about, save_result
-from tunesmith.segments import lay_row
+from tunesmith.segments import Block, lay_row
 
 IDS = torch.tensor([[5, 9, 7, 200, 13]])
 PROJECTIONS = ("q_proj", "v_proj")
@@ -166,7 +166,7 @@ def test_every_family_takes_all_linear_and_every_adapter_learns(name):
     policy = Policy(tuned, segments=False, compute=torch.float32, seed=0)
     with policy.training_mode():
         for number, tree in enumerate(samples(3)):
-            policy(lay_row([tree], [number])).sum().backward()
+            policy(lay_row([Block.of(tree, number)])).sum().backward()
     second = {name: weight.grad for name, weight in policy.trainable().items() if "lora_B" in name}
     assert second
     untouched = [name for name, grad in second.items() if grad is None or not grad.abs().sum() > 0]

@@ -21,7 +21,7 @@ from tunesmith.methods import METHODS
 from tunesmith.models.policy import Policy
 from tunesmith.models.probe import probe
 from tunesmith.rundir import RunDir
-from tunesmith.segments import lay_row, plan_rows
+from tunesmith.segments import Block, lay_row, plan_rows
 from tunesmith.train.events import Events
 from tunesmith.train.loop import Job, run_loop
 
@@ -31,7 +31,7 @@ def policy_of(model, segments: bool) -> Policy:
 
 
 def rows_alone(trees):
-    return [lay_row([tree], [number]) for number, tree in enumerate(trees)]
+    return [lay_row([Block.of(tree, number)]) for number, tree in enumerate(trees)]
 
 
 @pytest.mark.parametrize("name", PACKED)

@@ -10,7 +10,7 @@ from tunesmith.config.schema import Adapter
 from tunesmith.methods import METHODS
 from tunesmith.models.adapters import add_adapter
 from tunesmith.models.policy import Policy
-from tunesmith.segments import Piece, Row, lay_row, plan_rows, single_paths
+from tunesmith.segments import Block, Piece, Row, lay_row, plan_rows, single_paths
 
 
 def samples(count: int = 8, seed: int = 3):
@@ -67,7 +67,7 @@ def test_eight_packed_give_the_gradients_of_eight_alone(lora, checkpointing):
     trees = samples()
     packed = gradients(make_policy(lora=lora, checkpointing=checkpointing), plan_rows(trees, 10_000), trees)
     alone = gradients(
-        make_policy(lora=lora, segments=False), [lay_row([t], [i]) for i, t in enumerate(trees)], trees
+        make_policy(lora=lora, segments=False), [lay_row([Block.of(t, i)]) for i, t in enumerate(trees)], trees
     )
     assert_same(packed, alone, 1e-5)
 
@@ -85,8 +85,23 @@ def test_a_forest_gives_the_gradients_of_its_paths():
     tree = (piece(7, 2, None), piece(4, 4, 0), piece(5, 5, 0), piece(3, 3, 2))
     forest = gradients(make_policy(), plan_rows([tree, tree], 10_000), [tree, tree])
     paths = [path for t in (tree, tree) for path in single_paths(t)]
-    alone = gradients(make_policy(segments=False), [lay_row([p], [0]) for p in paths], [tree, tree])
+    alone = gradients(make_policy(segments=False), [lay_row([Block.of(p)]) for p in paths], [tree, tree])
     assert_same(forest, alone, 1e-5)
+
+
+def test_shared_prompts_give_the_gradients_of_each_alone():
+    generator = torch.Generator().manual_seed(2)
+    prompt = tuple(torch.randint(300, (48,), generator=generator).tolist())
+    trees = []
+    for length in (3, 5, 4, 9):
+        own = tuple(torch.randint(300, (length,), generator=generator).tolist())
+        trees.append((Piece((*prompt, *own), (0.0,) * 49 + (1.0,) * (length - 1)),))
+    shared = plan_rows(trees, 10_000, share=True)
+    assert sum(len(row.tokens) for row in shared) == 48 + 21
+    alone = [lay_row([Block.of(tree, at)]) for at, tree in enumerate(trees)]
+    assert_same(
+        gradients(make_policy(), shared, trees), gradients(make_policy(segments=False), alone, trees), 1e-5
+    )
 
 
 @pytest.mark.parametrize("reentrant", [False, True])

@@ -8,6 +8,7 @@ folder.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -127,7 +128,7 @@ def _what_is_there(path: Path, recipes: dict[str, Path]) -> str:
     folder = path.parent
     files = sorted(file for file in folder.glob("*.y*ml") if file.is_file()) if folder.is_dir() else []
     near = [str(file) for file in files if nearest(path.stem, [file.stem])]
-    near += [name for name in recipes if nearest(path.stem, [name])]
+    near += [name for name in (nearest(path.stem, recipes),) if name]
     if near:
         return f"the nearest is {words.any_of(near)}"
     return f"shipped recipes: {', '.join(recipes)}; or write a new one with `tunesmith init {path.with_suffix('.yaml')}`"
@@ -301,8 +302,11 @@ def _with_absolute_paths(
         block: Any = plain
         for part in path[:-1]:
             block = block[part]
-        if block[path[-1]] is not None:
-            block[path[-1]] = _absolute(block[path[-1]], base, only_folders=path in _MODEL_NAMES)
+        written = block[path[-1]]
+        if written is None or _is_elsewhere(path, written):
+            continue
+        if not (path == ("data", "template") and _is_name(written, base)):
+            block[path[-1]] = _absolute(written, base, only_folders=path in _MODEL_NAMES)
     plain["run"]["output"] = _absolute(output or plain["run"]["output"] or recipe.output_folder, here)
     return Recipe.model_validate(plain)
 
@@ -317,11 +321,22 @@ def _paths_in(plain: dict[str, Any]) -> Iterator[words.Path]:
     yield from [("model", "cache_dir"), ("data", "template"), ("run", "output"), ("run", "result")]
     for part in ("train", "eval"):
         if isinstance(plain["data"][part], list):
-            yield from (("data", part, index, "path") for index in range(len(plain["data"][part])))
+            for index in range(len(plain["data"][part])):
+                yield from [("data", part, index, "path"), ("data", part, index, "images")]
     for index, tracker in enumerate(plain["track"]):
         yield from (
             ("track", index, name, "folder") for name, options in tracker.items() if "folder" in options
         )
+
+
+def _is_name(written: str, base: Path) -> bool:
+    """Whether this names one of the templates that come along: a bare word, and no file of that name is there."""
+    return re.fullmatch(r"[\w-]+", written) is not None and not os.path.isfile(base / written)
+
+
+def _is_elsewhere(path: words.Path, written: str) -> bool:
+    """Whether a source's path names a data set of a hub."""
+    return path[-1] == "path" and written.startswith(("hf:", "ms:"))
 
 
 def _absolute(written: str, base: Path, *, only_folders: bool = False) -> str:
@@ -349,7 +364,7 @@ def copy_shipped(name: str, folder: Path | str) -> list[Path]:
     """Copy a shipped recipe and its sample data into a folder, comments and all.
 
     Returns:
-        The files written, the recipe first.
+        The files (and folders of pictures) written, the recipe first.
 
     Raises:
         InputError: no such recipe, a file is there already (nothing is copied), or the folder cannot be written to.
@@ -365,7 +380,10 @@ def copy_shipped(name: str, folder: Path | str) -> list[Path]:
         )
     text = recipes[name].read_text("utf-8")
     copies: dict[Path, Path] = {}
-    for written in sorted(set(_sample_paths(yaml_text.read(text.encode(), name).values))):
+    # Longer paths first, so that none is taken for the beginning of another.
+    for written in sorted(
+        set(_sample_paths(yaml_text.read(text.encode(), name).values)), key=len, reverse=True
+    ):
         copies[folder / Path(written).name] = recipes[name].parent / written
         text = text.replace(written, Path(written).name)
     recipe = folder / f"{name}.yaml"
@@ -379,7 +397,7 @@ def copy_shipped(name: str, folder: Path | str) -> list[Path]:
         with no_room_is_a_work_error(str(folder), "free some disk space and copy again"):
             folder.mkdir(parents=True, exist_ok=True)
             for target, source in copies.items():
-                shutil.copyfile(source, target)
+                (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
             recipe.write_text(text, "utf-8", newline="\n")
     except OSError as error:
         raise InputError(

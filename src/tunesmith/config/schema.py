@@ -69,10 +69,37 @@ class Adapter(Block):
 
 
 class Source(Block):
-    """One data file."""
+    """Where rows come from, and what is special about them."""
 
-    path: str = Field(min_length=1, description="The file; relative to the recipe's folder.")
+    path: str = Field(
+        min_length=1,
+        description="A file, a folder, a pattern such as `news/*.jsonl`, `hf:owner/name[:subset][@split]`, "
+        "`hf:owner/name/path/to/file` or `ms:owner/name`; relative to the recipe's folder. `#N` at its end takes N "
+        "rows, drawn by the seed.",
+    )
     format: str | None = Field(None, description="The format's name; detected if unset.")
+    columns: dict[str, str] | None = Field(
+        None, description="The format's fields as the file names them, such as `{instruction: question}`."
+    )
+    weight: float = Field(1.0, gt=0, description="How much the tokens of these rows weigh in the loss.")
+    encoding: str = Field("utf-8", description="The encoding of text files, such as `gb18030`.")
+    join: str = Field("\n", description="What stands between an instruction and its input (alpaca).")
+    separator: str | None = Field(
+        None,
+        description="What stands between answer keywords; unset: `，` where they hold Han characters, else `, `.",
+    )
+    instruction: str | None = Field(
+        None,
+        description="The instruction of a classification, entities or caption task; each has one of its own.",
+    )
+    labels: Annotated[tuple[str, ...] | None, BeforeValidator(_tuple_of_list)] = Field(
+        None, description="The names of the labels 0, 1, ... of a file with numbers, or those that may occur."
+    )
+    images: str | None = Field(
+        None,
+        description="The folder with the pictures; a path of another machine is looked up in it by its last parts.",
+    )
+    password: str | None = Field(None, description="The password of encrypted PDF files.")
 
 
 Sources = Annotated[
@@ -85,7 +112,7 @@ class Data(Block):
     """The rows to learn from, and the rows held out."""
 
     train: Sources = Field(
-        min_length=1, description="Files: a path, or `{path, format}`, or a list of these."
+        min_length=1, description="Files: a path, or `{path, format, ...}`, or a list of these."
     )
     eval: Annotated[Annotated[float, Field(gt=0, lt=1)] | Sources | None, BeforeValidator(_none_in_words)] = (
         Field(None, description="The held-out part: a share of the rows such as 0.1, or files like `train`.")
@@ -95,16 +122,38 @@ class Data(Block):
     )
     template: str | None = Field(
         None,
-        description="A file with a chat template (Jinja) instead of the model's own; relative to the recipe.",
+        description="A chat template instead of the model's own: a name such as `chatml` (`tunesmith recipes "
+        "templates` lists them), or a Jinja file; relative to the recipe.",
     )
     max_length: int = Field(
         1024, ge=8, description="The longest sample in tokens, prompt and answer together."
     )
-    on_long: Literal["error", "drop"] = Field(
-        "error", description="A sample over `max_length`: stop before training, or drop it and count it."
+    on_long: Literal["error", "drop", "split", "truncate"] = Field(
+        "error",
+        description="A sample over `max_length`: stop before training; drop it and count it; split a chat between "
+        "its turns; or truncate the longest question, never the answer, and the oldest turns first.",
     )
     on_bad_row: Literal["error", "skip"] = Field(
         "error", description="A row that cannot be read: stop before training, or skip it and count it."
+    )
+    loss_on: Literal["all_turns", "last_turn", "everything"] = Field(
+        "all_turns",
+        description="Which tokens carry loss: all answers, the last one of each chat, or every token, prompts too.",
+    )
+    thinking: Literal["keep", "drop"] = Field(
+        "keep", description="What a row's assistant thought before it answered: trained, or left out."
+    )
+    control_tokens: Literal["text", "tokens"] = Field(
+        "text",
+        description="Special tokens that stand in a message, such as `<|im_end|>`: read as plain text, which "
+        "cannot forge a turn, or as the tokens they name.",
+    )
+    image_size: Annotated[tuple[int, int] | None, BeforeValidator(_tuple_of_list)] = Field(
+        None,
+        description="Resize pictures to this width and height in pixels; unset: as the model's processor does.",
+    )
+    cache: bool = Field(
+        True, description="Keep the prepared rows, so that the next start with the same data begins at once."
     )
 
 
@@ -112,6 +161,10 @@ class Sft(Block):
     """Supervised fine-tuning: the loss falls on what the assistant must generate."""
 
     name: Literal["sft"] = Field("sft", description="Supervised fine-tuning on conversations.")
+    preferences: Literal["refuse", "chosen"] = Field(
+        "refuse",
+        description="Rows that say which answer is better: refuse them, or learn the chosen (or good) answers alone.",
+    )
 
 
 class Pretrain(Block):
@@ -121,6 +174,11 @@ class Pretrain(Block):
         "pretrain",
         description="Plain text, every token predicted; texts are cut into pieces of `max_length`.",
     )
+
+
+def learns_chosen(method: Sft | Pretrain) -> bool:
+    """Whether rows that say which answer is better are learned by that answer alone."""
+    return isinstance(method, Sft) and method.preferences == "chosen"
 
 
 Method = Annotated[Sft | Pretrain, Field(discriminator="name")]
@@ -185,6 +243,11 @@ class Train(Block):
         ge=8,
         description="Token budget of one flat row, into which an update's samples are laid; "
         "unset: 2048, or the longest sample if that is longer.",
+    )
+    share_prefixes: Literal["auto", "off"] = Field(
+        "auto",
+        description="Compute what the prompts of one update begin with (a system prompt, a long instruction) once for "
+        "all of them: the same mathematics in less time. Needs packed rows.",
     )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; unset: one a core.")
 

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from tunesmith.config.schema import NAME_PATTERN, Recipe
 
 Path = tuple[str | int, ...]
+_KEYS_SHOWN = 6  # of a block; docs/recipe.md has them all
 
 _PATTERNS = {
     NAME_PATTERN: "text of letters, digits, `_`, `.`, `-` and spaces that begins with a letter, a digit or `_`"
@@ -134,7 +135,9 @@ def type_in_words(kind: Any, limits: Sequence[Any] = ()) -> str:
     if origin is tuple:
         return _list_in_words(get_args(kind), limits)
     if _is_block(kind):
-        block = f"a block ({', '.join(f'`{key}`' for key in kind.model_fields)})"
+        shown = [f"`{key}`" for key in kind.model_fields][:_KEYS_SHOWN]
+        more = ", ..." if len(kind.model_fields) > _KEYS_SHOWN else ""
+        block = f"a block ({', '.join(shown)}{more})"
         return f"text or {block}" if _takes_bare_text(limits) else block
     return _scalar_in_words(kind, limits)
 

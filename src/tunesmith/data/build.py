@@ -1,25 +1,33 @@
-"""The data flow of this folder on one page: read -> convert -> render -> check -> split, with every row accounted for."""
+"""The data flow of this folder on one page: find -> read -> convert -> render -> store -> split, every row accounted for."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tokenizers
+import transformers
+
+from tunesmith import __version__
 from tunesmith.config.schema import Data, Source
-from tunesmith.data.converters import convert, detect
-from tunesmith.data.converters.base import Format, bad_row
-from tunesmith.data.ledger import Ledger, drop_reason, loss_tokens
-from tunesmith.data.readers import read
+from tunesmith.data.cache import LAST_FILE, prepared_folder
+from tunesmith.data.flow import Dropped, Flow, Seen, Side, run
+from tunesmith.data.ledger import ledger_of
+from tunesmith.data.readers import Found, digest, find
 from tunesmith.data.render import Renderer
-from tunesmith.data.schema import BadRow, Conversation, Place, Sample, SourceRow, Text
+from tunesmith.data.schema import Conversation, Place
+from tunesmith.data.store import SampleStore, StoreWriter
 from tunesmith.errors import InputError, Problems
-from tunesmith.segments import Piece, single_paths, tree_length
+from tunesmith.rundir import read_json, write_json
 
 MOST_PROBLEMS_SHOWN = 20
-# The method that learns from each sample type, to name in a message the one that fits.
-_METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain"}
+_FORM = 1  # of the store; a change of it makes kept data anew
 
 
 @dataclass(frozen=True)
@@ -29,207 +37,168 @@ class DataSet:
     `ledgers` is what data.json holds; `formats` has the format of each file; `notes` are sentences for the user.
     """
 
-    train: list[Sample]
-    eval: list[Sample]
+    train: SampleStore
+    eval: SampleStore
     ledgers: dict[str, dict[str, Any] | None]
+    formats: dict[str, str]
+    notes: tuple[str, ...]
+    _folder: tempfile.TemporaryDirectory[str] | None = field(
+        default=None, repr=False
+    )  # lives as long as the data
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What the recipe's paths led to; `eval` is None where no files are held out."""
+
+    train: tuple[Found, ...]
+    eval: tuple[Found, ...] | None
+
+    def sides(self) -> dict[str, tuple[Found, ...]]:
+        return {"train": self.train} | ({"eval": self.eval} if self.eval is not None else {})
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The content of a folder of prepared data."""
+
+    sides: dict[str, Side]
     formats: dict[str, str]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A kept row: its samples, several where a text was cut."""
-
-    place: Place
-    samples: list[Sample]
-
-
-@dataclass
-class _Side:
-    """The rows of one side, training or held-out, before they are counted."""
-
-    read: int = 0
-    kept: list[_Row] = field(default_factory=list)
-    dropped: list[tuple[Place, str]] = field(default_factory=list)
-    formats: list[str] = field(default_factory=list)
-
-    def ledger(self) -> dict[str, Any]:
-        ledger = Ledger()
-        ledger.read(self.read)
-        for name in self.formats:
-            ledger.speaks(name)
-        for row in self.kept:
-            ledger.keep(row.samples)
-        for place, reason in self.dropped:
-            ledger.drop(place, reason)
-        return ledger.as_dict()
-
-    def samples(self) -> list[Sample]:
-        return [sample for row in self.kept for sample in row.samples]
-
-
-@dataclass
-class _Flow:
-    """What goes through all steps, and what they find."""
-
-    data: Data
-    consumes: type
-    renderer: Renderer
-    problems: list[InputError] = field(default_factory=list)
-    long: list[tuple[Place, int]] = field(default_factory=list)
-    rewritten: list[Place] = field(default_factory=list)
-    lone_tokens: list[Place] = field(default_factory=list)
-    formats: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-def build(data: Data, consumes: type, renderer: Renderer, seed: int) -> DataSet:
+def build(
+    data: Data, consumes: type, renderer: Renderer, seed: int, *, learn_chosen: bool = False
+) -> DataSet:
     """Build the samples of a recipe's data block. Rows keep their order; nothing in them is edited.
 
     Args:
         data: the block; the paths in it are taken as they are.
         consumes: the sample type that the method learns from, Conversation or Text.
-        seed: decides which rows are held out, where `data.eval` is a share.
+        seed: decides which rows are held out, where `data.eval` is a share, and which `#N` takes.
+        learn_chosen: of rows that say which answer is better, learn that one.
 
     Raises:
         InputError: something is wrong with a file; `Problems` where it is several things.
+        WorkError: the disk is full.
     """
-    flow = _Flow(data, consumes, renderer)
-    train = _read_side(data.train, flow)
-    held_out = _read_side(data.eval, flow) if isinstance(data.eval, tuple) else None
-    _raise_problems(flow)
-    _must_hold_rows(train, "data.train")
+    sources, missing = _find_all(data)
+    renderer = replace(renderer, everything=data.loss_on == "everything")
+
+    def write(folder: Path) -> None:
+        flow = Flow(data, consumes, learn_chosen, renderer, seed, missing)
+        _prepare(sources, flow, folder)
+
+    key = _key(data, consumes, renderer, seed, learn_chosen, sources)
+    keep = data.cache and not missing  # with files missing, the others are only looked through
+    folder, temporary = prepared_folder(key, _pictures_are_the_same, write, keep=keep)
+    prepared = _load(folder)
+    train_side = prepared.sides["train"]
+    train, held_out = SampleStore(folder / "train.arrow"), SampleStore(folder / "eval.arrow")
     if isinstance(data.eval, float):
         train, held_out = _split(train, data.eval, seed)
-    elif held_out is not None:
-        _must_hold_rows(held_out, "data.eval")
-    return DataSet(
-        train=train.samples(),
-        eval=held_out.samples() if held_out else [],
-        ledgers={"train": train.ledger(), "eval": held_out.ledger() if held_out else None},
-        formats=flow.formats,
-        notes=_notes(flow),
-    )
+        eval_side: Side | None = Side(read=_rows(held_out), formats=train_side.formats)
+        train_side = Side(train_side.read - _rows(held_out), train_side.dropped, train_side.formats)
+    else:
+        eval_side = prepared.sides.get("eval")
+    ledgers = {
+        "train": ledger_of(train_side, train),
+        "eval": ledger_of(eval_side, held_out) if eval_side else None,
+    }
+    return DataSet(train, held_out, ledgers, prepared.formats, prepared.notes, temporary)
 
 
-def _read_side(sources: Sequence[Source], flow: _Flow) -> _Side:
-    """Read the files of one side. What is wrong with one of them does not keep the others from being checked."""
-    side = _Side()
-    for source in sources:
-        try:
-            _read_source(source, side, flow)
-        except InputError as error:
-            flow.problems.append(error)
-    return side
+def _find_all(data: Data) -> tuple[_Sources, list[InputError]]:
+    """All files of both sides that are there, and an error for each that is not."""
+    problems: list[InputError] = []
+
+    def found(sources: Sequence[Source]) -> tuple[Found, ...]:
+        files = []
+        for source in sources:
+            try:
+                files.append(find(source))
+            except InputError as error:
+                problems.append(error)
+        return tuple(files)
+
+    return _Sources(found(data.train), found(data.eval) if isinstance(data.eval, tuple) else None), problems
 
 
-def _read_source(source: Source, side: _Side, flow: _Flow) -> None:
-    rows = list(read(source.path))
-    side.read += len(rows)
-    if all(row.problem for row in rows):  # nothing to detect a format on
-        for row in rows:
-            if row.problem:
-                _refuse(row.problem, row.place, side, flow)
-        return
-    format = detect(rows, source.format)
-    _must_suit_the_method(format, source, flow)
-    if format.name not in side.formats:
-        side.formats.append(format.name)
-    flow.formats[source.path] = format.name
-    flow.notes.append(f"{source.path}: format {format.name}" + ("" if source.format else ", detected"))
-    for row in rows:
-        try:
-            samples = _samples(row, format, flow)
-        except BadRow as error:
-            error.where = error.where or str(row.place)
-            _refuse(error, row.place, side, flow)
-        else:
-            _keep_unless_long(_Row(row.place, samples), side, flow)
+def _key(
+    data: Data, consumes: type, renderer: Renderer, seed: int, learn_chosen: bool, sources: _Sources
+) -> str:
+    """What prepared data depend on: content, recipe, template, tokenizer, and the versions of what makes them."""
+    parts = [
+        [_FORM, __version__, transformers.__version__, tokenizers.__version__],
+        data.model_dump(mode="json", exclude={"cache", "eval" if isinstance(data.eval, float) else ""}),
+        [consumes.__name__, seed, learn_chosen],
+        [renderer.encoder.fingerprint, *renderer.settings()],
+        {side: [digest(found) for found in founds] for side, founds in sources.sides().items()},
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _must_suit_the_method(format: Format, source: Source, flow: _Flow) -> None:
-    if format.makes is flow.consumes:
-        return
-    method, fitting = _METHOD_OF[flow.consumes], _METHOD_OF[format.makes]
-    raise InputError(
-        f"the method {method} does not learn from rows of the format {format.name}",
-        where=source.path,
-        remedy=f"take the method that does (`method: {{name: {fitting}}}`), or bring rows for {method}",
-    )
+# --- preparing ----------------------------------------------------------------------------------------------------
 
 
-def _samples(row: SourceRow, format: Format, flow: _Flow) -> list[Sample]:
-    """Convert and render one row.
+def _prepare(sources: _Sources, flow: Flow, folder: Path) -> None:
+    """Fill a folder: a store a side, and beside them what became of the rows.
 
     Raises:
-        BadRow: it cannot be used.
+        InputError: something is wrong with the data.
     """
-    converted = convert(row, format)
-    samples = (
-        _cut_text(converted, row.place, flow)
-        if isinstance(converted, Text)
-        else [_conversation(converted, row.place, flow)]
+    sides = {}
+    for name in ("train", "eval"):
+        with StoreWriter(folder / f"{name}.arrow") as writer:
+            if name in sources.sides():
+                sides[name] = run(sources.sides()[name], flow, writer)
+    _raise_problems(flow)
+    for name, side in sides.items():
+        _must_hold_rows(side, SampleStore(folder / f"{name}.arrow"), f"data.{name}")
+    notes = [note for founds in sources.sides().values() for found in founds for note in found.notes]
+    write_json(
+        folder / LAST_FILE,
+        {
+            "sides": {
+                name: {"read": side.read, "dropped": side.dropped, "formats": side.formats}
+                for name, side in sides.items()
+            },
+            "formats": flow.formats,
+            "notes": [*notes, *_notes(flow)],
+            "pictures": [[path, *_stamp(path)] for path in sorted(flow.images)],
+        },
     )
-    if not all(loss_tokens(sample.tree) for sample in samples):
-        raise bad_row(
-            f"no token of row {row.place.row} carries loss, so nothing can be learned from it", row.place
+
+
+def _load(folder: Path) -> _Prepared:
+    stored = read_json(folder / LAST_FILE)
+    sides = {
+        name: Side(
+            side["read"], [Dropped(Place(*place), why) for place, why in side["dropped"]], side["formats"]
         )
-    return samples
+        for name, side in stored["sides"].items()
+    }
+    return _Prepared(sides, stored["formats"], tuple(stored["notes"]))
 
 
-def _conversation(conversation: Conversation, place: Place, flow: _Flow) -> Sample:
-    tree, rewritten = flow.renderer.rendered(conversation)
-    if rewritten:
-        flow.rewritten.append(place)
-
-    def last(role: str) -> str | None:
-        return next((m.content for m in reversed(conversation.messages) if m.role == role), None)
-
-    return Sample(tree, place, prompt=last("user"), answer=last("assistant"))
+def _stamp(path: str) -> list[int]:
+    """What tells a changed file, without reading it."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return [-1, -1]
+    return [status.st_size, status.st_mtime_ns]
 
 
-def _cut_text(text: Text, place: Place, flow: _Flow) -> list[Sample]:
-    """A text as pieces of at most `max_length` tokens, the last one as long as it comes.
-
-    A piece's first token has nothing to be predicted from, so a last piece of one token would teach nothing.
-    """
-    ids = flow.renderer.text_ids(text.text)
-    size = flow.data.max_length
-    pieces = [ids[at : at + size] for at in range(0, len(ids), size)]
-    if len(pieces) > 1 and len(pieces[-1]) == 1:
-        pieces.pop()
-        flow.lone_tokens.append(place)
-    return [Sample((Piece(tuple(piece), (0.0,) + (1.0,) * (len(piece) - 1)),), place) for piece in pieces]
+def _pictures_are_the_same(folder: Path) -> bool:
+    """Pictures are no part of the data files, whose content the key tells; a changed one may have another size."""
+    return all(_stamp(path) == stamp for path, *stamp in read_json(folder / LAST_FILE)["pictures"])
 
 
-def _refuse(error: BadRow, place: Place, side: _Side, flow: _Flow) -> None:
-    """Count a bad row as dropped, or remember it as a problem."""
-    if flow.data.on_bad_row == "skip":
-        side.dropped.append((place, drop_reason(error)))
-    else:
-        flow.problems.append(error)
+# --- what is wrong, and what to know ------------------------------------------------------------------------------
 
 
-def _keep_unless_long(row: _Row, side: _Side, flow: _Flow) -> None:
-    """Keep the row, unless a path of it is longer than `max_length`."""
-    length = max(_longest_path(sample) for sample in row.samples)
-    limit = flow.data.max_length
-    if length <= limit:
-        side.kept.append(row)
-    elif flow.data.on_long == "drop":
-        side.dropped.append((row.place, f"{length} tokens, longer than max_length {limit}"))
-    else:
-        flow.long.append((row.place, length))
-
-
-def _longest_path(sample: Sample) -> int:
-    """Tokens from the first one to a leaf's last one: the length that the model sees."""
-    if len(sample.tree) == 1:
-        return len(sample.tree[0].tokens)
-    return max(tree_length(path) for path in single_paths(sample.tree))
-
-
-def _raise_problems(flow: _Flow) -> None:
+def _raise_problems(flow: Flow) -> None:
     """Tell everything that was found, at once."""
     # What is wrong with the template is found once a file; it is told once.
     problems = list({str(problem): problem for problem in flow.problems}.values())
@@ -238,7 +207,7 @@ def _raise_problems(flow: _Flow) -> None:
     if len(problems) == 1:
         raise problems[0]
     if len(problems) > MOST_PROBLEMS_SHOWN:
-        more = len(problems) - MOST_PROBLEMS_SHOWN
+        more = len(problems) + flow.more_problems - MOST_PROBLEMS_SHOWN
         # The rows that are too long share one entry, the last; it must not fall under "more".
         problems = [
             *problems[: MOST_PROBLEMS_SHOWN - 1],
@@ -256,12 +225,13 @@ def _too_long(long: list[tuple[Place, int]], limit: int) -> InputError:
     rows = "1 row is" if len(long) == 1 else f"{len(long)} rows are"
     return InputError(
         f"{rows} longer than data.max_length {limit}: {shown}{more}",
-        remedy=f"raise data.max_length to {longest}, or drop such rows with `on_long: drop` under data",
+        remedy=f"raise data.max_length to {longest}, or say under data what is to be done with such rows: "
+        "`on_long: truncate` (the question, never the answer), `split` (between turns) or `drop`",
     )
 
 
-def _must_hold_rows(side: _Side, block: str) -> None:
-    if side.kept:
+def _must_hold_rows(side: Side, kept: SampleStore, block: str) -> None:
+    if len(kept):
         return
     reasons = "; ".join(f"{place}: {reason}" for place, reason in side.dropped[:3])
     raise InputError(
@@ -270,7 +240,42 @@ def _must_hold_rows(side: _Side, block: str) -> None:
     )
 
 
-def _split(side: _Side, share: float, seed: int) -> tuple[_Side, _Side]:
+def _notes(flow: Flow) -> list[str]:
+    notes = list(flow.notes)
+    if flow.consumes is Conversation:
+        notes += flow.renderer.notes()
+
+    def add(seen: Seen, sentence: str) -> None:
+        if seen.rows:
+            notes.append(
+                f"{sentence}: {seen.rows} {'row' if seen.rows == 1 else 'rows'}, the first at {seen.first}"
+            )
+
+    add(
+        flow.rewritten,
+        "the template does not write every answer as it was given (it may trim blanks); what it writes is trained",
+    )
+    add(
+        flow.guarded,
+        "special tokens stand in messages and are read as plain text (`control_tokens: tokens` reads them as tokens)",
+    )
+    add(flow.thoughts, "what the assistant thought before it answered is left out")
+    add(flow.chosen, "of rows that say which answer is better, only the better (or good) ones are learned")
+    add(
+        flow.lone_tokens,
+        "texts end in a piece of a single token, which has nothing to be predicted from and is left out",
+    )
+    return notes
+
+
+# --- held out ----------------------------------------------------------------------------------------------------
+
+
+def _rows(store: SampleStore) -> int:
+    return len(np.unique(store.rows))
+
+
+def _split(store: SampleStore, share: float, seed: int) -> tuple[SampleStore, SampleStore]:
     """Hold out a share of the kept rows, at least one, and leave at least one; dropped rows count as training rows.
 
     Which rows is a pure function of the seed and of how many there are, on every machine and Python.
@@ -278,7 +283,7 @@ def _split(side: _Side, share: float, seed: int) -> tuple[_Side, _Side]:
     Raises:
         InputError: there is only one row.
     """
-    count = len(side.kept)
+    count = _rows(store)
     if count < 2:
         raise InputError(
             f"data.eval holds out a share of {share} of the rows, but only {count} row is there",
@@ -286,27 +291,11 @@ def _split(side: _Side, share: float, seed: int) -> tuple[_Side, _Side]:
             remedy="set data.eval to null, or add rows",
         )
     held = min(max(1, round(share * count)), count - 1)
-    by_lot = sorted(range(count), key=lambda at: hashlib.sha256(f"{seed}:{at}".encode()).digest())
-    chosen = set(by_lot[:held])
-    train = _Side(side.read - held, [], side.dropped, side.formats)
-    held_out = _Side(held, [], [], side.formats)
-    for at, row in enumerate(side.kept):
-        (held_out if at in chosen else train).kept.append(row)
-    return train, held_out
-
-
-def _notes(flow: _Flow) -> tuple[str, ...]:
-    notes = list(flow.notes)
-    if flow.consumes is Conversation:
-        notes += flow.renderer.notes()
-    if flow.rewritten:
-        notes.append(
-            f"the template does not write every answer as it was given (it may trim blanks): {len(flow.rewritten)} "
-            f"rows, the first at {flow.rewritten[0]}; what it writes is what is trained"
-        )
-    if flow.lone_tokens:
-        notes.append(
-            f"{len(flow.lone_tokens)} texts end in a piece of a single token, which has nothing to be predicted from "
-            f"and is left out; the first at {flow.lone_tokens[0]}"
-        )
-    return tuple(notes)
+    lots = np.array(
+        [int.from_bytes(hashlib.sha256(f"{seed}:{at}".encode()).digest()[:8], "big") for at in range(count)],
+        np.uint64,
+    )
+    is_held = np.zeros(count, bool)
+    is_held[np.argsort(lots, kind="stable")[:held]] = True
+    of_samples = is_held[store.rows]
+    return store.select(np.flatnonzero(~of_samples)), store.select(np.flatnonzero(of_samples))

@@ -10,6 +10,10 @@ is the answer with its stop token.
     the tail, behind the content                                ^^^^^^
 
 No marker string is ever searched for: answers may hold any text, the stop token's own included.
+
+A row takes one of two ways from text to tokens, and both give the same. The exact way encodes each prompt and each
+answer by itself. The quick way encodes the whole chat once, many chats together, and reads the boundaries off it; it
+is taken where it can be seen to give what the exact way would.
 """
 
 from __future__ import annotations
@@ -17,71 +21,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property, partial
 from itertools import groupby
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from jinja2 import TemplateError, TemplateSyntaxError
-
-from tunesmith.data.readers.file import decode_utf8, must_be_a_file, read_bytes
-from tunesmith.data.schema import BadRow, Conversation, Message
+from tunesmith.data.answer_ends import AnswerEnds, position_of
+from tunesmith.data.chat_text import ChatText, ImageTokens
+from tunesmith.data.encode import Encoder, Encoding, Tokenizer
+from tunesmith.data.schema import BadRow, Conversation, Message, Stretch, Strip
+from tunesmith.data.written import must_be_shown, must_be_written
 from tunesmith.errors import InputError
-from tunesmith.segments import Piece, Tree
+from tunesmith.segments import Tree
 
-# An answer that no template changes and no user writes; what stands behind it in a rendering is the tail.
-_PROBE = "tunesmithProbeOfTheTail"
-# Text in front of which a tokenizer can be asked how it goes on in mid-text; none joins with everything.
-_ANCHORS = ("a", ".", "1", "\n", "。")
-
-
-def read_template(path: str) -> str:
-    """The chat template in a file.
-
-    Raises:
-        InputError: there is no such file, or it is not UTF-8.
-    """
-    file = Path(path)
-    try:
-        must_be_a_file(file)
-        return decode_utf8(read_bytes(file), file)
-    except InputError as error:
-        error.where = f"data.template: {error.where}"
-        raise
-
-
-class Tokenizer(Protocol):
-    """What is asked of a transformers tokenizer."""
-
-    @property
-    def chat_template(self) -> str | dict[str, str] | None: ...
-
-    @property
-    def eos_token_id(self) -> int | None: ...
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, Any]: ...
-
-    def encode(self, text: str, *, add_special_tokens: bool, verbose: bool) -> list[int]: ...
-
-    def decode(self, token_ids: list[int]) -> str: ...
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, str]],
-        *,
-        chat_template: str | None,
-        tokenize: bool,
-        add_generation_prompt: bool,
-    ) -> str: ...
+_LONGEST_OPENING = 64  # tokens between the last special token of a prompt and its end
+_MOST_OPENINGS = 4096
 
 
 class Rendered(NamedTuple):
     """A rendered conversation. `rewritten`: the template did not write an answer to be learned as it was given."""
 
-    tree: Tree
+    strips: tuple[Strip, ...]
     rewritten: bool
+
+    @property
+    def tree(self) -> Tree:
+        """The same as pieces with a weight a token."""
+        return tuple(strip.piece() for strip in self.strips)
 
 
 class Span(NamedTuple):
@@ -91,24 +58,38 @@ class Span(NamedTuple):
     weight: float
 
 
-class _Stop(NamedTuple):
-    """The token that ends an answer, and how many times it stands in the tail, itself the first."""
-
-    token: int
-    times: int
-
-
 class _Turn(NamedTuple):
-    """One answer as the model meets it: the tokens it is shown, and those it must generate.
+    """One answer as text: what the model is shown, the same with the finished answer, and the tail of that."""
 
-    `stopped`: the last token of `answer` is the stop token that the template writes.
-    """
+    shown: str
+    full: str
+    tail: str
+    weight: float
+    rewritten: bool
+
+    @property
+    def body(self) -> str:
+        return self.full[: len(self.full) - len(self.tail)]
+
+
+class _TurnIds(NamedTuple):
+    """One answer as tokens. `stopped`: the last token of `answer` is the stop token that the template writes."""
 
     context: list[int]
     answer: list[int]
     weight: float
     stopped: bool
-    rewritten: bool
+
+
+class Outline(NamedTuple):
+    """A conversation as text, before it is encoded.
+
+    `joint` is the text that the quick way encodes, if it may. `guarded`: special tokens' strings stand in messages.
+    """
+
+    turns: tuple[_Turn, ...]
+    joint: str | None
+    guarded: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,53 +101,55 @@ class Renderer:
         template: a chat template (Jinja) instead of the tokenizer's own.
         system: the system prompt of conversations that have none.
         end_ids: the model's end tokens; the tokenizer's own end token is added to them.
+        control_tokens: "text": special tokens' strings in messages are plain text; "tokens": they are the tokens.
+        images: how pictures stand in the prompt; None: the model reads none.
+        everything: every token of a conversation carries loss, prompts too.
+        control: the tokens that the template is written with, where it is known: see `notes`.
     """
 
     tokenizer: Tokenizer
     template: str | None = None
     system: str | None = None
     end_ids: frozenset[int] = frozenset()
-    _stops: dict[str, _Stop | None] = field(default_factory=dict, init=False, repr=False)
+    control_tokens: str = "text"
+    images: ImageTokens | None = None
+    everything: bool = False
+    control: tuple[str, ...] = ()
+    _openings: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         own = self.tokenizer.eos_token_id
         if own is not None:
             object.__setattr__(self, "end_ids", self.end_ids | {own})
 
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The tokenizer as this renderer uses it."""
+        return Encoder(self.tokenizer, self.control_tokens)
+
+    @cached_property
+    def _chat(self) -> ChatText:
+        return ChatText(self.encoder, self.template, self.images)
+
+    @cached_property
+    def _ends(self) -> AnswerEnds:
+        opening = self._with_system([Message("user", "Hi", 0.0)])
+        return AnswerEnds(self.encoder, self._chat, self.end_ids, opening)
+
     # --- what the model is shown -------------------------------------------------------------------------------
 
-    def text(self, messages: Sequence[Message], generation: bool) -> str:
+    def text(
+        self, messages: Sequence[Message], generation: bool, tools: Sequence[dict[str, Any]] = ()
+    ) -> str:
         """The chat as text; `generation` adds what the template puts in front of an answer.
 
         Raises:
             InputError: there is no chat template, or it is no valid Jinja.
             BadRow: the template refuses these messages.
         """
-        if self.template is None and self.tokenizer.chat_template is None:
-            raise InputError(
-                "the model brings no chat template, so conversations cannot be rendered",
-                remedy="name a file with one as data.template in the recipe, or use a chat (instruct) model",
-            )
-        try:
-            return self.tokenizer.apply_chat_template(
-                [{"role": message.role, "content": message.content} for message in messages],
-                chat_template=self.template,
-                tokenize=False,
-                add_generation_prompt=generation,
-            )
-        except TemplateSyntaxError as error:
-            which = "data.template" if self.template is not None else "the model's chat template"
-            raise InputError(
-                f"the chat template is no valid Jinja: {error.message}", where=f"{which}:{error.lineno}"
-            ) from error
-        except (
-            TemplateError,
-            TypeError,
-            ValueError,
-        ) as error:  # the last two: what Python says to the template's code
-            raise BadRow(f"the chat template refuses the conversation: {error}") from error
+        return self.encoder.unmark(self._chat.of(messages, generation, tools))
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
         """The tokens the model is shown when it is to answer: system prompt, chat, generation prompt.
 
         Chat templates write the beginning-of-text token themselves, so the tokenizer adds none.
@@ -174,7 +157,7 @@ class Renderer:
         Raises:
             InputError, BadRow: as `text`.
         """
-        return self._encode(self.text(self._with_system(messages), generation=True))
+        return self.encoder.ids(self._chat.of(self._with_system(messages), True, tools))
 
     def text_ids(self, text: str) -> list[int]:
         """Plain text for pre-training: what the tokenizer puts around any text, and the end token.
@@ -182,16 +165,19 @@ class Renderer:
         Raises:
             InputError: the model has no end token.
         """
-        ids = self.tokenizer.encode(text, add_special_tokens=True, verbose=False)
+        return self._ended(self.encoder.document_ids(text))
+
+    def many_text_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `text_ids`, many texts together."""
+        return [self._ended(ids) for ids in self.encoder.many_documents(texts)]
+
+    def _ended(self, ids: list[int]) -> list[int]:
         return ids if ids and ids[-1] == self.end_id else [*ids, self.end_id]
 
     def _with_system(self, messages: Sequence[Message]) -> Sequence[Message]:
         if self.system is None or (messages and messages[0].role == "system"):
             return messages
         return (Message("system", self.system, 0.0), *messages)
-
-    def _encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     # --- what carries loss -------------------------------------------------------------------------------------
 
@@ -200,7 +186,7 @@ class Renderer:
         return self.rendered(conversation).tree
 
     def rendered(self, conversation: Conversation) -> Rendered:
-        """Render a conversation for training.
+        """Render a conversation for training, the exact way.
 
         Turns share a piece as long as each later prompt begins with the tokens trained so far. Where it does not —
         the template rewrites history, or writes no stop token and goes on with something else — the next answer gets
@@ -211,88 +197,153 @@ class Renderer:
             BadRow: the template refuses the conversation, or renders it in a way no loss span can be found in. It
                 has no place; the caller knows it.
         """
-        messages = self._with_system(conversation.messages)
-        turns = [self._turn(messages, at) for at, message in enumerate(messages) if message.loss]
-        roots: list[Piece] = []
-        weights: list[float] = []  # of the open piece
-        for turn, following in zip(turns, [*turns[1:], None], strict=True):
-            tokens = [*turn.context, *turn.answer]
-            weights += [0.0] * (len(turn.context) - len(weights)) + [turn.weight] * len(turn.answer)
-            if not turn.stopped:
-                tokens.append(self._stop_after(tokens, following))
-                weights.append(turn.weight)
-            if following is None or following.context[: len(tokens)] != tokens:
-                roots.append(Piece(tuple(tokens), tuple(weights)))
-                weights = []
-        return Rendered(tuple(roots), any(turn.rewritten for turn in turns))
+        return self._exact(self.outline(conversation).turns)
 
-    def _turn(self, messages: Sequence[Message], at: int) -> _Turn:
+    def outline(self, conversation: Conversation) -> Outline:
+        """The first half of rendering: the texts. `finish` is the second.
+
+        Raises:
+            InputError, BadRow: as `rendered`.
+        """
+        messages = self._with_system(conversation.messages)
+        learned = [at for at, message in enumerate(messages) if message.loss]
+        if self.everything:
+            learned = learned[-1:]
+        turns = tuple(self._turn(messages, at, conversation.tools) for at in learned)
+        joint = turns[-1].full
+        if self.encoder.is_marked(joint):
+            return Outline(turns, None, True)
+        for turn in turns:
+            stop = self._ends.stop_in(turn.tail)
+            if stop is None or stop.at is None or not joint.startswith(turn.full):
+                return Outline(turns, None, False)
+        return Outline(turns, joint, False)
+
+    def finish(self, outline: Outline, encoding: Encoding | None) -> Rendered:
+        """The second half: the tokens. `encoding` is that of `outline.joint`, where it has one.
+
+        Raises:
+            InputError, BadRow: as `rendered`.
+        """
+        quick = None if encoding is None else self._quick(outline.turns, encoding)
+        return quick or self._exact(outline.turns)
+
+    def _turn(self, messages: Sequence[Message], at: int, tools: Sequence[dict[str, Any]]) -> _Turn:
         message = messages[at]
-        shown = self.text(messages[:at], generation=True)
-        full = self.text(messages[: at + 1], generation=False)
-        tail = self._tail(messages[:at], full)
+        shown = self._chat.of(messages[:at], True, tools)
+        full = self._chat.of(messages[: at + 1], False, tools)
+        must_be_shown(messages[:at], shown, tools, self.encoder.mark)
+        if not full.startswith(shown):
+            full = self._as_if_unthought(messages, at, shown, tools) or full
+        tail = self._ends.tail(messages[:at], message, full, tools)
+        if full.startswith(shown):
+            must_be_written(message, full[len(shown) :], partial(self.encoder.mark, by_assistant=True))
         if not full.startswith(shown) or len(full) - len(tail) <= len(shown):
             raise BadRow(
                 "the chat template renders a finished answer differently from what it shows the model before the "
                 f"answer ({_end_of(shown)!r}), so what the model must generate cannot be told",
-                remedy="name a template as data.template that opens an answer the way it writes finished ones "
-                "(such as one without a thinking block)",
+                remedy="name a template as data.template that opens an answer the way it writes finished ones, such as "
+                "one without a thinking block (`tunesmith recipes templates` lists those there are; for DeepSeek R1 it "
+                "is deepseek-r1)",
             )
-        body = full[: len(full) - len(tail)]
-        stop = self._stop_in(tail)
-        trained = body if stop is None else full
-        context, ids = self._encode(shown), self._encode(trained)
-        # A token that straddles the boundary does not exist at inference, where the prompt is encoded alone.
-        straddles = ids[: len(context)] != context
-        answer = self._encode_mid_text(trained[len(shown) :]) if straddles else ids[len(context) :]
-        if stop is not None:
-            answer = answer[: _position_of(stop, answer) + 1]
-        return _Turn(
-            context, answer, message.loss, stop is not None, message.content not in body[len(shown) :]
-        )
+        turn = _Turn(shown, full, tail, message.loss, False)
+        answer = turn.body[len(shown) :]
+        said = self._chat.as_dict(message)["content"]
+        texts = [said] if isinstance(said, str) else [part.get("text", "") for part in said]
+        return turn._replace(rewritten=any(text not in answer for text in texts))
 
-    def _tail(self, history: Sequence[Message], full: str) -> str:
-        """What the template writes behind the content of the last answer in `full`."""
-        if full.endswith(self._usual_tail):
-            return self._usual_tail
-        tail = self._tail_after(history)
-        if not full.endswith(tail):
-            raise BadRow("the chat template ends this answer unlike any other, so its end cannot be told")
-        return tail
+    def _as_if_unthought(
+        self, messages: Sequence[Message], at: int, shown: str, tools: Sequence[dict[str, Any]]
+    ) -> str | None:
+        """The finished answer behind `shown`, where finishing the turn takes earlier thoughts of it out of the text.
 
-    @cached_property
-    def _usual_tail(self) -> str:
-        return self._tail_after(self._with_system([Message("user", "Hi", 0.0)]))
-
-    def _tail_after(self, history: Sequence[Message]) -> str:
-        rendered = self.text([*history, Message("assistant", _PROBE, 1.0)], generation=False)
-        _, probe, tail = rendered.rpartition(_PROBE)
-        if not probe:
-            raise BadRow("the chat template does not write what the assistant says")
-        return tail
-
-    def _stop_in(self, tail: str) -> _Stop | None:
-        """The token that ends the answer: where generation stops, at the tail's first end token.
-
-        Where the tail has none, a special token right behind the content serves; generation is told of it by
-        `stop_ids`.
+        GPT-OSS shows what was thought before a call until the final answer is there. What the answer is does not
+        hang on these thoughts: it is read off a chat without them.
         """
-        if tail not in self._stops:
-            ids = self._encode(tail)
-            stop = next((token for token in ids if token in self.end_ids), None)
-            if stop is None:
-                behind = next((token for token in ids if self.tokenizer.decode([token]).strip()), None)
-                stop = behind if behind in self._special_ids else None
-            self._stops[tail] = None if stop is None else _Stop(stop, ids.count(stop))
-        return self._stops[tail]
+        history = [
+            replace(m, thinking=None, content="" if m.tool_calls else m.content) for m in messages[:at]
+        ]
+        prompt = self._chat.of(history, True, tools)
+        finished = self._chat.of([*history, messages[at]], False, tools)
+        return shown + finished[len(prompt) :] if finished.startswith(prompt) else None
 
-    @cached_property
-    def _special_ids(self) -> frozenset[int]:
-        return frozenset(
-            token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special
-        )
+    def _exact(self, turns: Sequence[_Turn]) -> Rendered:
+        spelled = [self._turn_ids(turn) for turn in turns]
+        strips: list[Strip] = []
+        stretches: list[Stretch] = []  # of the open strip
+        for turn, following in zip(spelled, [*spelled[1:], None], strict=True):
+            tokens = [*turn.context, *turn.answer]
+            if not turn.stopped:
+                tokens.append(self._stop_after(tokens, following))
+            start = 0 if self.everything else len(turn.context)
+            stretches.append(Stretch(start, len(tokens), turn.weight))
+            if following is None or following.context[: len(tokens)] != tokens:
+                strips.append(Strip(tokens, tuple(stretches)))
+                stretches = []
+        return Rendered(tuple(strips), any(turn.rewritten for turn in turns))
 
-    def _stop_after(self, tokens: list[int], following: _Turn | None) -> int:
+    def _turn_ids(self, turn: _Turn) -> _TurnIds:
+        stop = self._ends.stop_in(turn.tail)
+        trained = turn.body if stop is None else turn.full
+        context = self.encoder.ids(turn.shown)
+        if self.encoder.is_marked(trained):
+            answer = self.encoder.ids_in_mid_text(trained[len(turn.shown) :])
+        else:
+            ids = self.encoder.ids(trained)
+            # A token that straddles the boundary does not exist at inference, where the prompt is encoded alone.
+            straddles = ids[: len(context)] != context
+            answer = (
+                self.encoder.ids_in_mid_text(trained[len(turn.shown) :]) if straddles else ids[len(context) :]
+            )
+        if stop is not None:
+            answer = answer[: position_of(stop, answer) + 1]
+        return _TurnIds(context, answer, turn.weight, stop is not None)
+
+    def _quick(self, turns: Sequence[_Turn], encoding: Encoding) -> Rendered | None:
+        """The tokens by the boundaries in one encoding of the whole, or None where these are not surely right."""
+        ids = encoding.ids
+        stretches = []
+        end = 0
+        for turn in turns:
+            start = encoding.char_to_token(len(turn.shown))
+            stop = self._ends.stop_in(turn.tail)
+            if start is None or stop is None or stop.at is None:
+                return None
+            begins = encoding.token_to_chars(start)
+            if begins is None or begins[0] != len(turn.shown):
+                return None
+            if not self._stands_alone(turn.shown, ids, start, encoding):
+                return None
+            last = encoding.char_to_token(len(turn.full) - len(turn.tail) + stop.at)
+            if last is None or last < start or ids[last] != stop.token:
+                return None
+            end = last + 1
+            stretches.append(Stretch(0 if self.everything else start, end, turn.weight))
+        return Rendered((Strip(ids[:end], tuple(stretches)),), any(turn.rewritten for turn in turns))
+
+    def _stands_alone(self, shown: str, ids: list[int], start: int, encoding: Encoding) -> bool:
+        """Whether the prompt's tokens in the whole are those of the prompt alone.
+
+        Special tokens cut the text before anything else does, so only what stands behind the last of them has to be
+        compared: the template's opening of an answer, the same few tokens in every row.
+        """
+        special = self.encoder.special_ids
+        for at in range(start - 1, max(-1, start - 1 - _LONGEST_OPENING), -1):
+            if ids[at] in special:
+                begins = encoding.token_to_chars(at)
+                if begins is None:
+                    return False
+                opening = shown[begins[0] :]
+                if opening not in self._openings:
+                    if len(self._openings) >= _MOST_OPENINGS:
+                        self._openings.clear()
+                    self._openings[opening] = self.encoder.ids(opening)
+                return self._openings[opening] == ids[at:start]
+        return self.encoder.ids(shown) == ids[:start]
+
+    # --- where nothing ends it ---------------------------------------------------------------------------------
+
+    def _stop_after(self, tokens: list[int], following: _TurnIds | None) -> int:
         """The stop token of an answer behind which the template writes none.
 
         In mid-conversation the next token may be one: glm-4's answers end where `<|user|>` begins, and `<|user|>` is
@@ -307,14 +358,6 @@ class Renderer:
             if following_token in self.end_ids:
                 return following_token
         return self.end_id
-
-    def _encode_mid_text(self, text: str) -> list[int]:
-        """Encode text that continues other text: some tokenizers put a blank in front of what they are given."""
-        for anchor in _ANCHORS:
-            before, ids = self._encode(anchor), self._encode(anchor + text)
-            if ids[: len(before)] == before:
-                return ids[len(before) :]
-        return self._encode(text)
 
     # --- what to tell others -----------------------------------------------------------------------------------
 
@@ -337,13 +380,13 @@ class Renderer:
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens at which a generated answer is over: the end tokens, and the stop token that the template writes.
+        """The tokens at which a generated answer is over: the end tokens, and those that the template ends it with.
 
         Raises:
             InputError, BadRow: as `text`.
         """
-        stop = self._stop_in(self._usual_tail)
-        return self.end_ids if stop is None else self.end_ids | {stop.token}
+        stops = (self._ends.stop_in(self._ends.usual_tail), self._ends.call_stop)
+        return self.end_ids | {stop.token for stop in stops if stop is not None}
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how this template and these tokens are trained.
@@ -352,7 +395,7 @@ class Renderer:
             InputError, BadRow: as `text`.
         """
         notes = []
-        stop = self._stop_in(self._usual_tail)
+        stop = self._ends.stop_in(self._ends.usual_tail)
         if stop is None:
             end = self.tokenizer.decode([self.end_id])
             notes.append(
@@ -363,7 +406,13 @@ class Renderer:
                 f"the template ends an assistant turn with {self.tokenizer.decode([stop.token])}, which is not among the "
                 "model's end tokens; it is trained, and answers stop at it"
             )
-        if "strftime_now" in self._template_text:
+        unknown = [name for name in self.control if name not in self.encoder.special_names]
+        if unknown:
+            notes.append(
+                f"the template writes {', '.join(unknown)}, which are no special tokens of this tokenizer: they are "
+                "trained as ordinary text, and the same text in a message can pass for them"
+            )
+        if _writes_the_date(self._template_text):
             notes.append("the template writes today's date into the prompt, so the tokens depend on the day")
         return tuple(notes)
 
@@ -385,6 +434,19 @@ class Renderer:
         template = self.template if self.template is not None else self.tokenizer.chat_template
         return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
 
+    def settings(self) -> list[Any]:
+        """All that rendering depends on besides the tokenizer, as JSON values."""
+        day = date.today().isoformat() if _writes_the_date(self._template_text) else None
+        return [
+            self._template_text,
+            self.system,
+            sorted(self.end_ids),
+            self.control_tokens,
+            self.images.fingerprint if self.images else None,
+            self.everything,
+            day,
+        ]
+
     def fingerprint(self) -> str:
         """SHA-256 over the template, the system prompt, the end tokens and the tokens of a small fixed chat.
 
@@ -399,25 +461,13 @@ class Renderer:
             Message("user", " 1 + 1?", 0.0),
         ]
         has_template = self.template is not None or self.tokenizer.chat_template is not None
-        ids = self.prompt(chat) if has_template else self.text_ids(chat[0].content)
+        ids = self.prompt(chat) if has_template else self.text_ids(chat[0].text)
         parts = [self._template_text, self.system, sorted(self.end_ids), ids]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _position_of(stop: _Stop, answer: list[int]) -> int:
-    """Where the stop token stands in an answer with its tail: counted from the end, for the content may hold it too.
-
-    Raises:
-        BadRow: it is not there.
-    """
-    times = stop.times
-    for at in range(len(answer) - 1, -1, -1):
-        times -= answer[at] == stop.token
-        if not times:
-            return at
-    raise BadRow(
-        "the stop token that the chat template writes is lost in tokenisation, so the answer's end cannot be told"
-    )
+def _writes_the_date(template: str) -> bool:
+    return "strftime_now" in template
 
 
 def _end_of(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tunesmith.errors import InputError
+
 
 def kind_of(value: Any) -> str:
     """What a JSON value is, in the user's words."""
@@ -18,9 +20,18 @@ def kind_of(value: Any) -> str:
         return "a list"
     if isinstance(value, str):
         return "a string"
-    return "a number"
+    if isinstance(value, int | float):
+        return "a number"
+    return (
+        "bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"
+    )  # Parquet has more kinds than JSON
 
 
 def quoted(names: Iterable[str]) -> str:
     """Names as a readable list. `repr` keeps odd characters printable on any terminal."""
     return ", ".join(repr(name) for name in names)
+
+
+def drop_reason(error: InputError) -> str:
+    """Why a row was dropped, without its place."""
+    return f"{error.found}; expected {error.expected}" if error.expected else error.found

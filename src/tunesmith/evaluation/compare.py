@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.config.load import load
+from tunesmith.config.schema import learns_chosen
 from tunesmith.data.build import build
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import score_replies
@@ -88,8 +89,14 @@ def _what_to_score(lead: Opened) -> tuple[tuple[str, ...], list[str]]:
     recipe = load(str(lead.run.recipe))
     consumes = METHODS[recipe.method.name].consumes
     try:
-        data = build(recipe.data, consumes, lead.speaker.renderer, recipe.train.seed)
+        data = build(
+            recipe.data,
+            consumes,
+            lead.speaker.renderer,
+            recipe.train.seed,
+            learn_chosen=learns_chosen(recipe.method),
+        )
     except InputError as error:
         log.warning("no %s: the training data cannot be read any more: %s", ", ".join(lead.metrics), error)
         return (), []
-    return lead.metrics, [sample.answer for sample in data.train if sample.answer is not None]
+    return lead.metrics, [answer for answer in data.train.column("answer") if answer is not None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunesmith.config.schema import Generation
-from tunesmith.data.readers import read
+from tunesmith.config.schema import Generation, Source
+from tunesmith.data.readers import find, read
 from tunesmith.data.readers.file import decode_utf8, must_be_a_file, read_bytes
 from tunesmith.data.schema import SourceRow
 from tunesmith.errors import InputError
@@ -27,7 +27,7 @@ def read_questions(path: str) -> list[str]:
         lines = decode_utf8(read_bytes(file), file).splitlines()
         questions = [line for line in lines if line.strip()]
     else:
-        questions = [_question(row) for row in read(file)]
+        questions = [_question(row) for row in read(find(Source(path=path)), seed=0)]
     if not questions:
         raise InputError("the file holds no questions", where=path, expected=_EXPECTED)
     return questions

@@ -10,7 +10,8 @@ import torch
 
 from tunesmith.config.load import load
 from tunesmith.config.schema import Generation, Recipe
-from tunesmith.data.render import Renderer, read_template
+from tunesmith.data.render import Renderer
+from tunesmith.data.templates import template_named
 from tunesmith.errors import InputError
 from tunesmith.infer.speaker import Speaker
 from tunesmith.models.adapters import CONFIG_FILE, base_of, load_adapter
@@ -102,8 +103,9 @@ def _of_run(run: RunDir, recipe: Recipe, *, base: bool, device: str) -> _Wanted:
 
 def _about(recipe: Recipe) -> About:
     """How the model of a recipe is asked, where no result tells it yet."""
-    template = read_template(recipe.data.template) if recipe.data.template else None
-    return About(recipe.model.source, recipe.model.revision, recipe.data.system, template)
+    data = recipe.data
+    template = template_named(data.template) if data.template else None
+    return About(recipe.model.source, recipe.model.revision, data.system, template, data.control_tokens)
 
 
 def _device_here(wanted: str, *, asked: bool) -> str:
@@ -136,5 +138,6 @@ def _load(name: str, wanted: _Wanted) -> Speaker:
         template=about.template,
         system=about.system,
         end_ids=end_token_ids(folder, tokenizer),
+        control_tokens=about.control_tokens,
     )
     return Speaker(speaking, renderer, name)

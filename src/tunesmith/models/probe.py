@@ -19,7 +19,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from tunesmith.errors import InputError
 from tunesmith.kernels.segment_attention import NAME, UnsupportedAttention, segment_attention
 from tunesmith.models.policy import Policy, attention
-from tunesmith.segments import Piece, Tree, lay_row, single_paths
+from tunesmith.segments import Block, Piece, Tree, lay_row, single_paths
 
 # RoPE types whose frequencies depend on how long the row is: a packed row would turn every token's angle.
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -49,7 +49,7 @@ def probe(model: PreTrainedModel, *, compute: torch.dtype) -> Probe:
     model.eval()
     try:
         with torch.no_grad():
-            alone = torch.cat([own(lay_row([path], [0])) for path in single_paths(tree)])
+            alone = torch.cat([own(lay_row([Block.of(path)])) for path in single_paths(tree)])
             if not alone.isfinite().all():
                 raise InputError(
                     "the model's weights give numbers that are not finite",
@@ -75,7 +75,7 @@ def _probe_segments(model: PreTrainedModel, tree: Tree, alone: Tensor, compute: 
         return segment_attention(module, *arguments, **options)
 
     AttentionInterface.register(NAME, noting)
-    row = lay_row([tree], [0])
+    row = lay_row([Block.of(tree)])
     try:
         with attention(model, NAME):
             packed = policy(row)
@@ -140,7 +140,7 @@ def _check_head(model: PreTrainedModel, policy: Policy, spread: Tensor) -> None:
             model.get_input_embeddings().num_embeddings, (8,), generator=torch.Generator().manual_seed(8)
         ).tolist()
     )
-    row = lay_row([(Piece(tokens, (1.0,) * 8),)], [0])
+    row = lay_row([Block.of((Piece(tokens, (1.0,) * 8),))])
     ours = policy(row)
     device = policy.device
     with torch.autocast(device.type, dtype=policy.compute, enabled=policy.compute != torch.float32):

@@ -34,6 +34,7 @@ class About:
     revision: str | None = None
     system: str | None = None
     template: str | None = None
+    control_tokens: str = "text"
 
 
 def save_result(model: nn.Module, tokenizer: Any, about: About, folder: Path) -> None:

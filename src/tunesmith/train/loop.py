@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import Method
 from tunesmith.models.policy import Policy
 from tunesmith.rundir import RunDir
-from tunesmith.segments import Row, Tree, lay_row, plan_rows, single_paths
+from tunesmith.segments import Block, Row, Tree, lay_row, plan_rows, single_paths
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import peak_memory_bytes
@@ -55,8 +55,8 @@ class Job:
     def rows(self, trees: Sequence[Tree]) -> list[Row]:
         """Lay samples into rows: under the token budget, or one path a row where the family needs that."""
         if self.policy.segments:
-            return plan_rows(trees, self.row_tokens)
-        return [lay_row([path], [owner]) for owner, tree in enumerate(trees) for path in single_paths(tree)]
+            return plan_rows(trees, self.row_tokens, share=self.train.share_prefixes == "auto")
+        return [lay_row([Block.of(path, owner)]) for owner, tree in enumerate(trees) for path in single_paths(tree)]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,8 @@ def _one_update(
     trees = [job.samples[number].tree for number in numbers]
     totals = job.method.plan(trees)
     rows = job.rows(trees)
+    if {owner for row in rows for owner in row.owners} != set(range(len(trees))):
+        raise AssertionError(f"a sample of step {step + 1} is in none of its rows")
     loss = 0.0
     with job.policy.training_mode():
         for index, row in enumerate(rows):
@@ -239,12 +241,20 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
 
 def held_out_loss(job: Job) -> float:
     """The method's loss over the held-out samples: its terms' sums over their total weights."""
-    trees = [sample.tree for sample in job.held_out]
-    totals = job.method.plan(trees)
+    totals: dict[str, float] = {}
+    for trees in _held_out_trees(job):
+        for name, weight in job.method.plan(trees).items():
+            totals[name] = totals.get(name, 0.0) + weight
     loss = 0.0
     with job.policy.scoring_mode():
-        for begin in range(0, len(trees), _EVAL_SAMPLES_AT_ONCE):
-            for row in job.rows(trees[begin : begin + _EVAL_SAMPLES_AT_ONCE]):
+        for trees in _held_out_trees(job):
+            for row in job.rows(trees):
                 for term in job.method.loss(job.policy, row):
                     loss += term.coefficient * float(term.sum) / totals[term.name]
     return loss
+
+
+def _held_out_trees(job: Job) -> Iterator[list[Tree]]:
+    """The held-out samples, some at a time: they need not fit in memory."""
+    for begin in range(0, len(job.held_out), _EVAL_SAMPLES_AT_ONCE):
+        yield [sample.tree for sample in job.held_out[begin : begin + _EVAL_SAMPLES_AT_ONCE]]

@@ -5,21 +5,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.data.converters import FORMATS, convert, detect
-from tunesmith.data.schema import BadRow, Conversation, Place, SourceRow, Text
+from tunesmith.data.converters.base import Format
+from tunesmith.data.converters.canonical import to_messages
+from tunesmith.data.schema import BadRow, Place, SourceRow
 from tunesmith.errors import InputError
 
 from ..tiny import STEADY
+from .rows import picture, source
 
+CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+SHOWN = {"from": "user", "value": "<|vision_start|>p.png<|vision_end|>"}
+ENTITY = {"start_idx": 0, "end_idx": 1, "entity_text": "t", "entity_label": "PER"}
 ROWS = {
-    "messages": {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
-    "poetry": {"id": "x", "topic": "t", "input": "q", "output": "a"},
+    "messages": {"messages": CHAT},
+    "sharegpt": {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+    "vision": {"id": "1", "conversations": [SHOWN, {"from": "assistant", "value": "a"}]},
+    "conversation": {"conversation": [{"human": "q", "assistant": "a"}]},
+    "alpaca": {"instruction": "q", "input": "", "output": "a"},
+    "query_response": {"query": "q", "response": "a"},
     "prompt_completion": {"prompt": "q", "completion": "a"},
+    "preference": {"prompt": "q", "chosen": "a", "rejected": "b"},
+    "labelled": {"messages": CHAT, "label": True},
+    "classification": {"text": "t", "category": ["a", "b"], "output": "a"},
+    "ner": {"text": "t", "entities": [ENTITY]},
+    "qa_keywords": {"question": "q", "answer_keywords": ["a"]},
+    "captions": {"image_path": "p.png", "caption": "a"},
+    "poetry": {"id": "x", "topic": "t", "input": "q", "output": "a"},
     "text": {"text": "a"},
 }
 
 
-def source_rows(*values) -> list[SourceRow]:
-    return [SourceRow(value, Place("rows.jsonl", 10 + at, at)) for at, value in enumerate(values, start=1)]
+def source_rows(*values, folder=None) -> list[SourceRow]:
+    file = "rows.jsonl" if folder is None else str(folder / "rows.jsonl")
+    return [SourceRow(value, Place(file, 10 + at, at)) for at, value in enumerate(values, start=1)]
 
 
 def test_every_format_has_an_example_here():
@@ -27,22 +45,27 @@ def test_every_format_has_an_example_here():
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_each_format_is_detected_and_converts(name):
-    (row,) = source_rows({**ROWS[name], "another": 1})
-    assert detect([row], None) is FORMATS[name]
-    converted = convert(row, FORMATS[name])
+def test_each_format_is_detected_and_converts(name, tmp_path):
+    picture(tmp_path / "p.png")
+    (row,) = source_rows({**ROWS[name], "another": 1}, folder=tmp_path)
+    assert detect([row], source()) is FORMATS[name]
+    converted = convert(row, FORMATS[name], source())
     assert type(converted) is FORMATS[name].makes
-    said = converted.text if isinstance(converted, Text) else converted.messages[-1].content
-    assert said == "a"
+    assert '"a"' in repr(to_messages(converted)).replace("'", '"') or name == "ner"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_shape_in_the_messages_names_the_fields(name):
+    assert all(f'"{field}"' in FORMATS[name].shape for field in FORMATS[name].fields)
 
 
 def test_named_format_is_taken_without_looking():
-    assert detect(source_rows(ROWS["text"]), "poetry").name == "poetry"
+    assert detect(source_rows(ROWS["text"]), source(format="poetry")).name == "poetry"
 
 
 def test_unknown_name_lists_the_known_and_the_nearest():
     with pytest.raises(InputError) as caught:
-        detect(source_rows(ROWS["text"]), "poem-try")
+        detect(source_rows(ROWS["text"]), source(format="poem-try"))
     message = str(caught.value)
     assert message.startswith("rows.jsonl: unknown data format 'poem-try'")
     assert "The nearest is 'poetry'." in message
@@ -51,26 +74,27 @@ def test_unknown_name_lists_the_known_and_the_nearest():
 
 def test_no_format_tells_place_fields_shapes_and_the_nearest():
     with pytest.raises(InputError) as caught:
-        detect(source_rows({"id": 1, "topic": "t", "input": "q", "outptu": "a"}), None)
+        detect(source_rows({"id": 1, "topic": "t", "input": "q", "outptu": "a"}), source())
     message = str(caught.value)
     assert message.startswith(
         "rows.jsonl:11: no known format fits the fields of row 1: 'id', 'topic', 'input', 'outptu'"
     )
     assert all(format.shape in message for format in FORMATS.values())
     assert "The nearest is poetry, which also needs 'output' (here 'outptu'?)" in message
+    assert "`columns: {output: outptu}`" in message
 
 
 @pytest.mark.parametrize(("value", "kind"), [([], "a list"), (3, "a number"), (None, "null")])
 def test_row_that_is_no_object_fits_no_format(value, kind):
     with pytest.raises(InputError, match=f"row 1 is {kind}"):
-        detect(source_rows(value), None)
+        detect(source_rows(value), source())
     with pytest.raises(BadRow, match=f"row 1 is {kind}"):
-        convert(source_rows(value)[0], FORMATS["text"])
+        convert(source_rows(value)[0], FORMATS["text"], source(columns={"text": "x"}))
 
 
 def test_two_formats_name_both_and_the_line_for_the_recipe():
     with pytest.raises(InputError) as caught:
-        detect(source_rows({**ROWS["text"], **ROWS["messages"]}), None)
+        detect(source_rows({**ROWS["text"], **ROWS["messages"]}), source())
     message = str(caught.value)
     assert "2 formats fit this row: messages and text" in message
     assert "`format: messages`" in message
@@ -79,35 +103,117 @@ def test_two_formats_name_both_and_the_line_for_the_recipe():
 
 def test_a_bad_first_row_is_checked_against_the_format_of_the_others():
     rows = source_rows({"prompt": "q"}, ROWS["prompt_completion"])
-    format = detect(rows, None)
+    format = detect(rows, source())
     assert format.name == "prompt_completion"
     with pytest.raises(BadRow, match="row 1 has no field 'completion'"):
-        convert(rows[0], format)
+        convert(rows[0], format, source())
 
 
 def test_row_that_could_not_be_parsed_raises_its_problem():
     row = SourceRow(None, Place("f", 1, 1), BadRow("broken", where="f:1"))
     with pytest.raises(BadRow, match="broken"):
-        convert(row, FORMATS["text"])
+        convert(row, FORMATS["text"], source())
 
 
-JSON_VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["role", "content", "weight", "x"]), inner, max_size=3),
+FIELDS = sorted({name for format in FORMATS.values() for name in format.known})
+KEYS = sorted(
+    {
+        "role",
+        "content",
+        "from",
+        "value",
+        "weight",
+        "type",
+        "text",
+        "image",
+        "image_url",
+        "url",
+        "path",
+        "tool_calls",
+    }
+    | {
+        "function",
+        "name",
+        "arguments",
+        "human",
+        "assistant",
+        "function_call",
+        "thinking",
+        "tool_call_id",
+        *ENTITY,
+    }
+)
+WORDS = st.sampled_from(
+    [
+        "user",
+        "assistant",
+        "system",
+        "tool",
+        "human",
+        "gpt",
+        "function_call",
+        "text",
+        "image",
+        "<image>",
+        "a",
+        "0",
+        "true",
+        "[]",
+        '[["q","a"]]',
+        '{"name":"f","arguments":{}}',
+        "<|vision_start|>x<|vision_end|>",
+        "�",
+    ]
+)
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        WORDS,
+        st.text(max_size=4),
+        st.binary(max_size=2),
     ),
-    max_leaves=8,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+# Turns that are right more often than not, so that what stands behind the first check is reached too.
+TURNS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["user", "assistant", "assistant", "tool"]),
+            "content": st.one_of(WORDS, VALUES),
+        },
+        optional={"weight": VALUES, "tool_calls": VALUES, "thinking": VALUES},
+    ),
+    max_size=4,
 )
 
 
 @STEADY
-@given(row=st.dictionaries(st.sampled_from(sorted({f for r in ROWS.values() for f in r})), JSON_VALUES))
-def test_any_row_converts_or_is_a_bad_row(row):
+@given(
+    row=st.dictionaries(st.sampled_from(FIELDS), st.one_of(VALUES, TURNS), max_size=5),
+    name=st.sampled_from(sorted(FORMATS)),
+    needed=st.lists(st.one_of(VALUES, TURNS), min_size=4, max_size=4),
+)
+def test_any_row_converts_or_is_a_bad_row(row, name, needed):
+    (found,) = source_rows({**row, **dict(zip(FORMATS[name].fields, needed, strict=False))})
     for format in FORMATS.values():
-        try:
-            converted = convert(source_rows(row)[0], format)
-        except BadRow as error:
-            converted = error
-        assert isinstance(converted, BadRow | Conversation | Text)
-        assert not isinstance(converted, BadRow) or str(converted).startswith("rows.jsonl:11: ")
+        assert outcome(lambda format=format: type(convert(found, format, source(labels=["a"])))) in (
+            format.makes,
+            BadRow,
+        )
+    assert outcome(lambda: type(detect([found], source()))) in (Format, InputError)
+
+
+def outcome(attempt):
+    """What is given back, or the type of the error, whose message must name the place."""
+    try:
+        return attempt()
+    except InputError as error:
+        told = error
+    assert str(told).startswith("rows.jsonl:11: ")
+    return type(told)

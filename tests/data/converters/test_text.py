@@ -2,14 +2,14 @@
 
 import pytest
 
-from tunesmith.data.converters.text import convert
-from tunesmith.data.schema import BadRow, Place, Text
+from tunesmith.data.converters import FORMATS
+from tunesmith.data.schema import Text
 
-PLACE = Place("rows.jsonl", 3, 3)
+from .rows import read, said
 
 
 def test_text_is_kept_as_it_is():
-    assert convert({"text": " a\r\n"}, PLACE) == Text(" a\r\n")
+    assert read("text", {"text": " a\r\n"}) == Text(" a\r\n")
 
 
 @pytest.mark.parametrize(
@@ -17,5 +17,10 @@ def test_text_is_kept_as_it_is():
     [({}, "row 3 has no field 'text'"), ({"text": 1}, "is a number"), ({"text": ""}, "is empty")],
 )
 def test_wrong_rows_are_told(row, found):
-    with pytest.raises(BadRow, match=found):
-        convert(row, PLACE)
+    assert found in said("text", row)
+
+
+@pytest.mark.parametrize("more", [{"label": 0}, {"entities": []}, {"category": ["a"], "output": "a"}])
+def test_a_row_of_a_task_is_no_plain_text(more):
+    assert FORMATS["text"].fits({"text": "a", "category": "news"})
+    assert not FORMATS["text"].fits({"text": "a", **more})

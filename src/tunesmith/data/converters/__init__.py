@@ -5,36 +5,107 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tunesmith.config.schema import Source
 from tunesmith.config.words import nearest
-from tunesmith.data.converters import messages, poetry, prompt_completion, text
-from tunesmith.data.converters.base import Format, bad_row
-from tunesmith.data.schema import Conversation, Place, SourceRow, Text
+from tunesmith.data.converters import (
+    alpaca,
+    captions,
+    classification,
+    conversation,
+    labelled,
+    messages,
+    ner,
+    poetry,
+    preference,
+    prompt_completion,
+    qa_keywords,
+    query_response,
+    sharegpt,
+    text,
+)
+from tunesmith.data.converters.base import Format, Row, bad_row
+from tunesmith.data.converters.columns import check_columns, renamed
+from tunesmith.data.schema import Converted, SourceRow
 from tunesmith.data.words import kind_of, quoted
 from tunesmith.errors import InputError
 
 FORMATS: dict[str, Format] = {
-    converter.FORMAT.name: converter.FORMAT for converter in (messages, poetry, prompt_completion, text)
+    format.name: format
+    for format in (
+        messages.FORMAT,
+        sharegpt.FORMAT,
+        sharegpt.VISION_FORMAT,
+        conversation.FORMAT,
+        alpaca.FORMAT,
+        query_response.FORMAT,
+        prompt_completion.FORMAT,
+        preference.FORMAT,
+        labelled.FORMAT,
+        classification.FORMAT,
+        ner.FORMAT,
+        qa_keywords.FORMAT,
+        captions.FORMAT,
+        poetry.FORMAT,
+        text.FORMAT,
+    )
 }
 
 
-def detect(rows: Sequence[SourceRow], named: str | None) -> Format:
+def detect(rows: Sequence[SourceRow], source: Source) -> Format:
     """The format of a file's rows: the named one, else the one that fits the first row that any format fits.
 
     The rows before that one are not passed over: they are checked against the format like all others, and their
     errors can then say which field is missing.
 
     Args:
-        rows: the file's rows, at least one that could be parsed.
-        named: the format's name from the recipe.
+        rows: the file's first rows, at least one; without a named format, at least one that could be parsed.
+        source: its `format` and `columns` count here.
 
     Raises:
-        InputError: the name is unknown, no format fits, or several do.
+        InputError: the name is unknown, no format fits, several do, or `columns` speaks of what is not there.
     """
-    if named is not None:
-        return _by_name(named, rows[0].place.file)
     parsed = [row for row in rows if row.problem is None]
+    chosen = _by_name(source.format, rows[0].place.file) if source.format is not None else None
+    check_columns(parsed, source, [chosen] if chosen else list(FORMATS.values()))
+    if chosen is None:
+        chosen = _detected(parsed, source)
+        check_columns(parsed, source, [chosen])
+    return chosen
+
+
+def convert(row: SourceRow, format: Format, source: Source) -> Converted:
+    """Convert one row.
+
+    Raises:
+        BadRow: the row could not be parsed, is no object, or is not what the format says.
+    """
+    if row.problem is not None:
+        raise row.problem
+    value = row.value
+    if not isinstance(value, dict):
+        raise bad_row(f"row {row.place.row} is {kind_of(value)}", row.place, expected="an object")
+    if source.columns:
+        must_be_there = [column for field, column in source.columns.items() if field in format.fields]
+        for column in must_be_there:
+            if column not in value:
+                raise _no_column(value, column, row)
+        value = renamed(value, source.columns)
+    return format.convert(value, row.place, source)
+
+
+def _no_column(value: Row, column: str, row: SourceRow) -> InputError:
+    alike = nearest(column, value)
+    return bad_row(
+        f"row {row.place.row} has no field {column!r}, which the recipe's `columns` names; it has "
+        f"{quoted(value) or 'none'}",
+        row.place,
+        remedy=f"the nearest is {alike!r}" if alike else None,
+    )
+
+
+def _detected(parsed: Sequence[SourceRow], source: Source) -> Format:
     for row in parsed:
-        fitting = [f for f in FORMATS.values() if f.fits(row.value)] if isinstance(row.value, dict) else []
+        fitting = _fitting(row.value, source)
         if len(fitting) > 1:
             names = [format.name for format in fitting]
             raise InputError(
@@ -46,24 +117,14 @@ def detect(rows: Sequence[SourceRow], named: str | None) -> Format:
             )
         if fitting:
             return fitting[0]
-    raise _none_fits(parsed[0])
+    raise _none_fits(parsed[0], source)
 
 
-def convert(row: SourceRow, format: Format) -> Conversation | Text:
-    """Convert one row.
-
-    Raises:
-        BadRow: the row could not be parsed, is no object, or is not what the format says.
-    """
-    if row.problem is not None:
-        raise row.problem
-    return format.convert(_object_of(row.value, row.place), row.place)
-
-
-def _object_of(value: Any, place: Place) -> dict[str, Any]:
+def _fitting(value: Any, source: Source) -> list[Format]:
     if not isinstance(value, dict):
-        raise bad_row(f"row {place.row} is {kind_of(value)}", place, expected="an object")
-    return value
+        return []
+    row = renamed(value, source.columns or {})
+    return [format for format in FORMATS.values() if format.fits(row)]
 
 
 def _by_name(name: str, file: str) -> Format:
@@ -78,34 +139,38 @@ def _by_name(name: str, file: str) -> Format:
     )
 
 
-def _none_fits(row: SourceRow) -> InputError:
+def _none_fits(row: SourceRow, source: Source) -> InputError:
     """The error that shows what was found beside what is known."""
     if not isinstance(row.value, dict):
         found = f"no known format fits: row {row.place.row} is {kind_of(row.value)}"
         return InputError(found, where=str(row.place), expected=_known())
-    found = f"no known format fits the fields of row {row.place.row}: {quoted(row.value) or 'there are none'}"
-    return InputError(
-        found, where=str(row.place), expected=_known(), remedy=_what_the_nearest_lacks(row.value)
-    )
+    fields = renamed(row.value, source.columns or {})
+    found = f"no known format fits the fields of row {row.place.row}: {quoted(fields) or 'there are none'}"
+    return InputError(found, where=str(row.place), expected=_known(), remedy=_what_the_nearest_lacks(fields))
 
 
 def _known() -> str:
     return "one of " + "; ".join(f"{format.name} {format.shape}" for format in FORMATS.values())
 
 
-def _what_the_nearest_lacks(row: dict[str, Any]) -> str | None:
+def _what_the_nearest_lacks(row: Row) -> str | None:
     """A sentence about the format that shares most fields with the row, misspelt ones counted half."""
 
-    def likeness(format: Format) -> float:
+    def likeness(format: Format) -> tuple[float, int]:
         hits = [1.0 if name in row else 0.5 if nearest(name, row) else 0.0 for name in format.fields]
-        return sum(hits) / len(hits)
+        return sum(hits) / len(hits), len(hits)
 
     best = max(FORMATS.values(), key=likeness)
-    if not likeness(best):
+    if not likeness(best)[0]:
         return None
-    lacking = []
-    for name in best.fields:
-        if name not in row:
-            alike = nearest(name, row)
-            lacking.append(f"{name!r} (here {alike!r}?)" if alike else repr(name))
-    return f"the nearest is {best.name}, which also needs {', '.join(lacking)}"
+    lacking = {name: nearest(name, row) for name in best.fields if name not in row}
+    if not lacking:
+        return None
+    needs = ", ".join(
+        f"{name!r} (here {alike!r}?)" if alike else repr(name) for name, alike in lacking.items()
+    )
+    mapping = ", ".join(f"{name}: {alike or '...'}" for name, alike in lacking.items())
+    return (
+        f"the nearest is {best.name}, which also needs {needs}; a column of another name is named beside the file's "
+        f"`path`: `columns: {{{mapping}}}`"
+    )

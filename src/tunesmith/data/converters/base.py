@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.config.schema import Source
 from tunesmith.config.words import nearest
-from tunesmith.data.schema import BadRow, Conversation, Place, Text
+from tunesmith.data.readers.strict import BrokenJson, after_blanks, parse_value
+from tunesmith.data.schema import (
+    BadRow,
+    Conversation,
+    Converted,
+    Labelled,
+    Message,
+    Pair,
+    Place,
+    Text,
+)
 from tunesmith.data.words import kind_of, quoted
+
+Row = dict[str, Any]
+
+# What may follow a message in a chat; a system message may stand anywhere but right behind another one at the start.
+_FOLLOWS = {
+    "start": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+    "assistant's tool calls": ("tool",),
+    "tool": ("tool", "assistant"),
+}
 
 
 @dataclass(frozen=True)
@@ -21,17 +43,28 @@ class Format:
         fields: the fields that every row of this format has; what else a row holds is left alone.
         makes: the type that `convert` gives.
         convert: row -> sample type; raises BadRow.
+        others: fields that are read where a row has them.
+        test: says whether a row is of this format, where having all `fields` does not.
+        id_field: a field that no two rows of a file may share.
     """
 
     name: str
     shape: str
     fields: tuple[str, ...]
-    makes: type[Conversation] | type[Text]
-    convert: Callable[[dict[str, Any], Place], Conversation | Text]
+    makes: type[Conversation] | type[Text] | type[Pair] | type[Labelled]
+    convert: Callable[[Row, Place, Source], Converted]
+    others: tuple[str, ...] = ()
+    test: Callable[[Row], bool] | None = None
+    id_field: str | None = None
 
-    def fits(self, row: dict[str, Any]) -> bool:
-        """Whether the row has this format's fields; what they hold is for `convert` to check."""
-        return all(name in row for name in self.fields)
+    def fits(self, row: Row) -> bool:
+        """Whether the row looks like this format; what its fields hold is for `convert` to check."""
+        return self.test(row) if self.test is not None else all(name in row for name in self.fields)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every field that is read."""
+        return (*self.fields, *self.others)
 
 
 def bad_row(found: str, place: Place, *, expected: str | None = None, remedy: str | None = None) -> BadRow:
@@ -39,7 +72,21 @@ def bad_row(found: str, place: Place, *, expected: str | None = None, remedy: st
     return BadRow(found, where=str(place), expected=expected, remedy=remedy)
 
 
-def field_of(row: dict[str, Any], name: str, place: Place) -> Any:
+def the_nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The remedy that suggests the candidate most like `name`."""
+    alike = nearest(name, candidates)
+    return f"the nearest is {alike!r}" if alike else None
+
+
+def named(field: str, place: Place) -> str:
+    """How error messages name a row's field."""
+    return f"field {field!r} of row {place.row}"
+
+
+# ---- fields and values
+
+
+def field_of(row: Row, name: str, place: Place) -> Any:
     """The value of a field that must be there.
 
     Raises:
@@ -47,21 +94,41 @@ def field_of(row: dict[str, Any], name: str, place: Place) -> Any:
     """
     if name in row:
         return row[name]
-    alike = nearest(name, row)
     raise bad_row(
         f"row {place.row} has no field {name!r}; it has {quoted(row) or 'none'}",
         place,
-        remedy=f"the nearest is {alike!r}" if alike else None,
+        remedy=the_nearest(name, row),
     )
 
 
-def text_field(row: dict[str, Any], name: str, place: Place) -> str:
+def text_field(row: Row, name: str, place: Place) -> str:
     """A field that must hold a string.
 
     Raises:
         BadRow: it is missing, or no string, or no text that can be written as UTF-8.
     """
-    return text_of(field_of(row, name, place), f"field {name!r} of row {place.row}", place)
+    return text_of(field_of(row, name, place), named(name, place), place)
+
+
+def answer_field(row: Row, name: str, place: Place) -> str:
+    """A field that must hold what the model is to say.
+
+    Raises:
+        BadRow: it is missing, no string, or nothing is in it.
+    """
+    return answer_of(field_of(row, name, place), named(name, place), place)
+
+
+def text_if_any(row: Row, name: str, place: Place) -> str | None:
+    """A field that may be missing, null or empty, all of which say that there is none.
+
+    Raises:
+        BadRow: it holds something that is no text.
+    """
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    return text_of(value, named(name, place), place)
 
 
 def text_of(value: Any, what: str, place: Place) -> str:
@@ -93,3 +160,134 @@ def answer_of(value: Any, what: str, place: Place) -> str:
         found = f"{what} is empty" if not answer else f"{what} holds nothing but blanks"
         raise bad_row(found, place, expected="an answer to learn")
     return answer
+
+
+def json_of(text: str, what: str, place: Place, expected: str) -> Any:
+    """The value that a string holds as JSON: CSV has strings only, and tool calls are JSON in a string.
+
+    Raises:
+        BadRow: it is no JSON.
+    """
+    try:
+        value, end = parse_value(text, after_blanks(text, 0))
+        end = after_blanks(text, end)
+        if end != len(text):
+            raise BrokenJson("more text after the value", end)
+    except BrokenJson as error:
+        found = f"{what} is a string that is no JSON (character {error.position + 1}: {error.message})"
+        raise bad_row(found, place, expected=expected) from None
+    return value
+
+
+def list_of(value: Any, what: str, place: Place, expected: str) -> list[Any]:
+    """A list, or a string that holds one as JSON.
+
+    Raises:
+        BadRow: it is something else.
+    """
+    if isinstance(value, str):
+        value = json_of(value, what, place, expected)
+    if not isinstance(value, list):
+        raise bad_row(f"{what} is {kind_of(value)}", place, expected=expected)
+    return value
+
+
+# ---- messages
+
+
+def system(text: str | None) -> tuple[Message, ...]:
+    """The system message at the start of a chat, if there is one."""
+    return () if text is None else (Message("system", text),)
+
+
+def with_system(row: Row, messages: Sequence[Message], place: Place) -> tuple[Message, ...]:
+    """The messages behind the system prompt in the row's field `system`, if it has one.
+
+    Raises:
+        BadRow: the messages begin with another system prompt.
+    """
+    text = text_if_any(row, "system", place)
+    if text is None or not messages or messages[0].role != "system":
+        return (*system(text), *messages)
+    if messages[0].content != text:
+        raise bad_row(
+            f"row {place.row} has two system prompts, in its field 'system' and as its first message",
+            place,
+            expected="one",
+        )
+    return tuple(messages)
+
+
+def instructed(source: Source, instruction: str) -> tuple[Message, ...]:
+    """The task as the system's message: the recipe's `instruction`, else this one; none where the recipe's is empty."""
+    return system((instruction if source.instruction is None else source.instruction) or None)
+
+
+def user(content: str | tuple[Any, ...]) -> Message:
+    return Message("user", content)
+
+
+def answer(text: str) -> Message:
+    return Message("assistant", text, 1.0)
+
+
+def conversation_of(
+    messages: Sequence[Message], place: Place, tools: tuple[dict[str, Any], ...] = (), side: str = ""
+) -> Conversation:
+    """The messages as a chat that can be learned from.
+
+    User and assistant take turns, a tool's results follow the assistant's calls, and an answer to learn stands last.
+    A system message may open the chat; later ones are context.
+
+    Args:
+        side: names the part of the row in messages, such as ", with its 'chosen' answer".
+
+    Raises:
+        BadRow: the roles are out of order, or there is nothing to learn.
+    """
+    messages = tuple(messages)
+    row = f"row {place.row}{side}"
+    before = "start"
+    ids: set[str] = set()
+    for number, message in enumerate(messages, start=1):
+        if message.role == "system" and (number == 1 or before != "start"):
+            continue
+        if message.role not in _FOLLOWS[before]:
+            expected = " or ".join(f"the {role}'s" for role in _FOLLOWS[before])
+            raise bad_row(
+                f"message {number} of {row} is the {message.role}'s",
+                place,
+                expected=f"{expected} there (a system message may stand first, then user and assistant take turns; "
+                "tool results follow the assistant's tool calls)",
+            )
+        if message.call_id is not None and ids and message.call_id not in ids:
+            raise bad_row(
+                f"message {number} of {row} answers the tool call {message.call_id!r}",
+                place,
+                expected=f"the id of a call made just before, {quoted(sorted(ids))}",
+            )
+        if message.tool_calls:
+            ids = {call.id for call in message.tool_calls if call.id is not None}
+        before = "assistant's tool calls" if message.tool_calls else message.role
+    _must_end_with_something_to_learn(messages, row, place)
+    return Conversation(messages, tools)
+
+
+def _must_end_with_something_to_learn(messages: tuple[Message, ...], row: str, place: Place) -> None:
+    if not any(message.loss for message in messages):
+        raise bad_row(
+            f"{row} has no assistant message to learn", place, expected="at least one whose weight is not 0"
+        )
+    if messages[-1].role != "assistant":
+        raise bad_row(
+            f"{row} ends with the {messages[-1].role}'s message",
+            place,
+            expected="an answer of the assistant's last",
+        )
+    if not messages[-1].loss:
+        raise bad_row(
+            f"the last message of {row} has weight 0",
+            place,
+            expected="an answer to learn last",
+            remedy="drop the messages behind the last one to learn",
+        )

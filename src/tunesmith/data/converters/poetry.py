@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tunesmith.data.converters.base import Format, answer_of, bad_row, field_of, text_field
-from tunesmith.data.schema import Conversation, Message, Place
+from tunesmith.config.schema import Source
+from tunesmith.data.converters.base import (
+    Format,
+    Row,
+    answer,
+    answer_field,
+    bad_row,
+    conversation_of,
+    field_of,
+    named,
+    text_field,
+    user,
+)
+from tunesmith.data.schema import Conversation, Place
 from tunesmith.data.words import kind_of
 
 
-def convert(row: dict[str, Any], place: Place) -> Conversation:
+def convert(row: Row, place: Place, source: Source) -> Conversation:
     """`input` is what the user says, `output` what the assistant answers; `id` and `topic` describe the row.
 
     Raises:
@@ -17,13 +27,10 @@ def convert(row: dict[str, Any], place: Place) -> Conversation:
     """
     name = field_of(row, "id", place)
     if isinstance(name, bool) or not isinstance(name, str | int):
-        raise bad_row(
-            f"field 'id' of row {place.row} is {kind_of(name)}", place, expected="a string or a number"
-        )
+        raise bad_row(f"{named('id', place)} is {kind_of(name)}", place, expected="a string or a number")
     text_field(row, "topic", place)
-    question = text_field(row, "input", place)
-    answer = answer_of(field_of(row, "output", place), f"field 'output' of row {place.row}", place)
-    return Conversation((Message("user", question, 0.0), Message("assistant", answer, 1.0)))
+    question = user(text_field(row, "input", place))
+    return conversation_of((question, answer(answer_field(row, "output", place))), place)
 
 
 FORMAT = Format(
@@ -32,4 +39,5 @@ FORMAT = Format(
     fields=("id", "topic", "input", "output"),
     makes=Conversation,
     convert=convert,
+    id_field="id",
 )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tunesmith.data.converters.base import Format, answer_of, field_of
+from tunesmith.config.schema import Source
+from tunesmith.data.converters import classification, ner
+from tunesmith.data.converters.base import Format, Row, answer_field
 from tunesmith.data.schema import Place, Text
 
 
-def convert(row: dict[str, Any], place: Place) -> Text:
+def convert(row: Row, place: Place, source: Source) -> Text:
     """Every token of `text` is to be predicted.
 
     Raises:
         BadRow: the field is missing, no string, or empty.
     """
-    return Text(answer_of(field_of(row, "text", place), f"field 'text' of row {place.row}", place))
+    return Text(answer_field(row, "text", place))
 
 
-FORMAT = Format(name="text", shape='{"text": "..."}', fields=("text",), makes=Text, convert=convert)
+def _test(row: Row) -> bool:
+    return "text" in row and not (classification.FORMAT.fits(row) or ner.FORMAT.fits(row))
+
+
+FORMAT = Format(
+    name="text", shape='{"text": "..."}', fields=("text",), makes=Text, convert=convert, test=_test
+)

@@ -1,33 +1,69 @@
-"""Readers: a file -> its rows, each with its place. A new kind of file is one module and one line in the table."""
+"""Readers: what a recipe says -> files -> their rows, each with its place, one at a time.
+
+Source -> find -> Found -> read -> SourceRow, SourceRow, ...
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import hashlib
+import heapq
+import os
+from collections.abc import Iterator
 
-from tunesmith.data.readers.file import must_be_a_file
-from tunesmith.data.readers.json import read_json
-from tunesmith.data.readers.jsonl import read_jsonl
+from tunesmith.data.readers.file import cannot_be_read
+from tunesmith.data.readers.find import Found, find
+from tunesmith.data.readers.kinds import READERS, Reader, reader_of
 from tunesmith.data.schema import SourceRow
 from tunesmith.errors import InputError
 
-READERS: dict[str, Callable[[Path], Iterator[SourceRow]]] = {
-    ".json": read_json,
-    ".jsonl": read_jsonl,
-}
+__all__ = ["READERS", "Found", "Reader", "digest", "find", "read"]
 
 
-def read(path: Path | str) -> Iterator[SourceRow]:
-    """Read a data file's rows in order, by the reader of its extension.
+def read(found: Found, seed: int) -> Iterator[SourceRow]:
+    """The rows of all files in order; where `take` is set that many of them, drawn by the seed, in the same order.
+
+    Which rows are drawn is a pure function of the seed and of how many rows there are, on every machine and Python;
+    the files are read twice for it, and no more than one row is held at a time.
 
     Raises:
-        InputError: there is no such file, no reader for it, or the file as a whole cannot be read. A single row that
-            cannot be read is no error here: it comes with its `problem`.
+        InputError: a file as a whole cannot be read, or there are fewer rows than asked for. A single row that cannot
+            be read is no error here: it comes with its `problem`.
     """
-    path = Path(path)
-    must_be_a_file(path)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        found = f"no reader for {path.suffix!r} files" if path.suffix else "the file's name has no extension"
-        raise InputError(found, where=str(path), expected=f"one of {', '.join(READERS)}")
-    yield from reader(path)
+    if found.take is None:
+        yield from _all_rows(found)
+        return
+    count = sum(1 for _ in _all_rows(found))
+    if found.take > count:
+        raise InputError(
+            f"`#{found.take}` takes more rows than there are: {count}",
+            where=found.source.path,
+            remedy=f"take at most #{count}, or leave it out for all rows",
+        )
+    drawn = set(heapq.nsmallest(found.take, range(count), key=lambda at: _lot(seed, at)))
+    yield from (row for at, row in enumerate(_all_rows(found)) if at in drawn)
+
+
+def _all_rows(found: Found) -> Iterator[SourceRow]:
+    for file in found.files:
+        yield from reader_of(file)(file, found.source)
+
+
+def _lot(seed: int, at: int) -> bytes:
+    return hashlib.sha256(f"take:{seed}:{at}".encode()).digest()
+
+
+def digest(found: Found) -> str:
+    """SHA-256 over the files' names and bytes, in order: what a cache of their rows is keyed by.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    whole = hashlib.sha256()
+    for file in found.files:
+        try:
+            with file.open("rb") as content:
+                one = hashlib.file_digest(content, "sha256")
+        except OSError as error:
+            raise cannot_be_read(file, error) from error
+        whole.update(hashlib.sha256(os.fsencode(file.name)).digest() + one.digest())
+    return whole.hexdigest()

@@ -1,7 +1,12 @@
-"""What all readers do before the first row: is the file there, and is it UTF-8?"""
+"""What all readers do before the first row: is the file there, and do the system and gzip hand it out?"""
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tunesmith.config.words import nearest
@@ -9,7 +14,8 @@ from tunesmith.data.words import quoted
 from tunesmith.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+GZIP = ".gz"
 
 
 def must_be_a_file(path: Path) -> None:
@@ -25,6 +31,10 @@ def must_be_a_file(path: Path) -> None:
                 expected="a data file",
                 remedy=f"name one of the files in it, such as {quoted(inside)}" if inside else None,
             )
+        if path.is_symlink():
+            raise InputError(f"the link leads to {path.readlink()}, which is not there", where=str(path))
+        if path.exists():
+            raise InputError("this is no ordinary file", where=str(path), expected="a data file")
         if not path.parent.is_dir():
             raise InputError(f"no such file; the folder {path.parent} is not there either", where=str(path))
         alike = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
@@ -39,6 +49,26 @@ def cannot_be_read(path: Path, error: OSError) -> InputError:
     return InputError(f"the file cannot be read: {error.strerror or error}", where=str(path))
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[io.BufferedIOBase]:
+    """The file's bytes, unpacked if its name ends in `.gz`; what goes wrong inside the block is told as an InputError.
+
+    Raises:
+        InputError: the system refuses, or the file is no whole gzip file.
+    """
+    try:
+        with gzip.open(path) if path.suffix.lower() == GZIP else path.open("rb") as file:
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"the gzip file is damaged: {str(error).rstrip('.')}",
+            where=str(path),
+            remedy="bring it here again, or take .gz off its name if it is not packed",
+        ) from error
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
+
+
 def read_bytes(path: Path) -> bytes:
     """The whole file.
 
@@ -51,28 +81,22 @@ def read_bytes(path: Path) -> bytes:
         raise cannot_be_read(path, error) from error
 
 
-def decode_utf8(content: bytes, path: Path, *, offset: int = 0, line: int = 1) -> str:
-    """Decode a file or a part of it, strictly; a byte order mark at the file's start is dropped.
-
-    Args:
-        offset: where `content` begins in the file, in bytes.
-        line: the line it begins on.
+def decode_utf8(content: bytes, path: Path) -> str:
+    """Decode a whole file, strictly; a byte order mark at its start is dropped.
 
     Raises:
         InputError: it is not UTF-8; the message has the first bad byte and its offset in the file.
     """
-    if offset == 0 and content.startswith(BYTE_ORDER_MARK):
-        content, offset = content[len(BYTE_ORDER_MARK) :], len(BYTE_ORDER_MARK)
+    start = len(BYTE_ORDER_MARK) if content.startswith(BYTE_ORDER_MARK) else 0
     try:
-        return content.decode("utf-8")
+        return content[start:].decode("utf-8")
     except UnicodeDecodeError as error:
-        at = error.start
-        newlines = content.count(b"\n", 0, at)
-        utf_16 = offset == 0 and content.startswith(_UTF_16_MARKS)
+        at = start + error.start
+        line = content.count(b"\n", 0, at) + 1
+        utf_16 = ", as in UTF-16" if content.startswith(UTF_16_MARKS) else ""
         raise InputError(
-            f"the file is not UTF-8: byte {offset + at} is 0x{content[at]:02x}"
-            + (", as in UTF-16" if utf_16 else ""),
-            where=f"{path}:{line + newlines}",
+            f"the file is not UTF-8: byte {at} is 0x{content[at]:02x}{utf_16}",
+            where=f"{path}:{line}",
             remedy="save the file as UTF-8",
         ) from None
 

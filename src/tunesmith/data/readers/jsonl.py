@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.data.readers.file import cannot_be_read, decode_utf8, is_empty
+from tunesmith.config.schema import Source
+from tunesmith.data.readers.file import is_empty
 from tunesmith.data.readers.strict import BrokenJson, after_blanks, parse_value
+from tunesmith.data.readers.text import lines
 from tunesmith.data.schema import BadRow, Place, SourceRow
 from tunesmith.errors import InputError
 
 
-def read_jsonl(path: Path) -> Iterator[SourceRow]:
+def read_jsonl(path: Path, source: Source) -> Iterator[SourceRow]:
     """Read the rows; blank lines are no rows.
 
     Raises:
-        InputError: the file is empty, not UTF-8, or not JSON Lines at all.
+        InputError: the file is empty, not in the source's encoding, or not JSON Lines at all.
     """
     row = 0
-    for line, text in _lines(path):
+    for line, text in lines(path, source.encoding):
         start = after_blanks(text, 0)
         if start == len(text):
             continue
@@ -28,18 +30,6 @@ def read_jsonl(path: Path) -> Iterator[SourceRow]:
         yield _row(text, start, Place(str(path), line, row))
     if not row:
         raise is_empty(path)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line. Bytes are split, not text: U+2028 inside a string ends no line."""
-    offset = 0
-    try:
-        with path.open("rb") as file:
-            for number, content in enumerate(file, start=1):
-                yield number, decode_utf8(content, path, offset=offset, line=number)
-                offset += len(content)
-    except OSError as error:
-        raise cannot_be_read(path, error) from error
 
 
 def _must_be_json_lines(first: str, path: Path) -> None:

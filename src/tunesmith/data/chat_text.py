@@ -1,0 +1,169 @@
+"""Messages -> text, by the model's own chat template.
+
+The text is not yet what a reader sees: strings of special tokens in messages are marked (see encode.py), and each
+picture stands as often as the model's tokens for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from tunesmith.data.encode import Encoder
+from tunesmith.data.schema import BadRow, Image, Message, ToolCall
+from tunesmith.errors import InputError
+
+# A call that no row makes.
+PROBE_CALL = ToolCall("tunesmithProbeOfACall", {"probe": 90817}, "probe90817")
+
+
+class ImageTokens(Protocol):
+    """How a model's prompt holds a picture: the token that a template writes once, and how often it has to stand."""
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def count(self, image: Image) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ChatText:
+    """A chat template at work.
+
+    Args:
+        encoder: marks the strings of special tokens.
+        template: a chat template instead of the tokenizer's own.
+        images: how pictures stand in the prompt; None: the model reads none.
+    """
+
+    encoder: Encoder
+    template: str | None
+    images: ImageTokens | None
+
+    def of(self, messages: Sequence[Message], generation: bool, tools: Sequence[dict[str, Any]] = ()) -> str:
+        """The chat as text; `generation` adds what the template puts in front of an answer.
+
+        Raises:
+            InputError: there is no chat template, or it is no valid Jinja.
+            BadRow: the template refuses these messages, or does not write their pictures.
+        """
+        if self.template is None and self.encoder.tokenizer.chat_template is None:
+            raise InputError(
+                "the model brings no chat template, so conversations cannot be rendered",
+                remedy="name one as data.template in the recipe (`tunesmith recipes templates` lists those there are; "
+                "a Jinja file serves too), or use a chat (instruct) model",
+            )
+        try:
+            text = self.encoder.tokenizer.apply_chat_template(
+                [self.as_dict(message) for message in messages],
+                tools=[self._marked(tool) for tool in tools] or None,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=generation,
+            )
+        except TemplateSyntaxError as error:
+            which = "data.template" if self.template is not None else "the model's chat template"
+            raise InputError(
+                f"the chat template is no valid Jinja: {error.message}", where=f"{which}:{error.lineno}"
+            ) from error
+        # The last three: what Python says to the template's code.
+        except (TemplateError, TypeError, ValueError, LookupError) as error:
+            raise BadRow(f"the chat template refuses the conversation: {error}") from error
+        pictures = [part for m in messages for part in m.content if isinstance(part, Image)]
+        return self._with_pictures(text, pictures) if pictures else text
+
+    def as_dict(self, message: Message) -> dict[str, Any]:
+        """A message as transformers' templates expect it."""
+        by_assistant = message.role == "assistant"
+        if isinstance(message.content, str) and not self._knows_parts_alone:
+            content: Any = self.encoder.mark(message.content, by_assistant=by_assistant)
+        else:
+            parts = (message.content,) if isinstance(message.content, str) else message.content
+            content = [
+                {"type": "text", "text": self.encoder.mark(part, by_assistant=by_assistant)}
+                if isinstance(part, str)
+                else {"type": "image"}
+                for part in parts
+            ]
+        value: dict[str, Any] = {"role": message.role, "content": content}
+        if message.thinking is not None:
+            # Families have their own name for it; none reads two of them.
+            thinking = self.encoder.mark(message.thinking, by_assistant=True)
+            value |= {"reasoning_content": thinking, "reasoning": thinking, "thinking": thinking}
+        if message.tool_calls:
+            value["tool_calls"] = [self._call_as_dict(call) for call in message.tool_calls]
+        if message.name is not None:
+            value["name"] = message.name
+        if message.call_id is not None:
+            value["tool_call_id"] = message.call_id
+        return value
+
+    @cached_property
+    def _knows_parts_alone(self) -> bool:
+        """Whether the template passes over content that is a text, and writes the same as a list of parts."""
+        text = "tunesmithProbeOfParts"
+        return [text in self._of_user(content) for content in (text, [{"type": "text", "text": text}])] == [
+            False,
+            True,
+        ]
+
+    def _of_user(self, content: Any) -> str:
+        try:
+            return self.encoder.tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}],
+                tools=None,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except (TemplateError, TypeError, ValueError, LookupError):
+            return ""
+
+    def _call_as_dict(self, call: ToolCall) -> dict[str, Any]:
+        arguments = self._marked(call.arguments)
+        if call is not PROBE_CALL and self._arguments_as_text:
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        value = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
+        return value if call.id is None else {**value, "id": call.id}
+
+    @cached_property
+    def _arguments_as_text(self) -> bool:
+        """Whether the template wants a call's arguments as JSON text: given an object it fails, or prints Python."""
+        call = Message("assistant", "", 1.0, tool_calls=(PROBE_CALL,))
+        try:
+            text = self.of([Message("user", "Hi"), call], False)
+        except BadRow:
+            return True
+        return str(PROBE_CALL.arguments) in text
+
+    def _marked(self, value: Any) -> Any:
+        """A JSON value with all its strings marked."""
+        if isinstance(value, str):
+            return self.encoder.mark(value)
+        if isinstance(value, dict):
+            return {self.encoder.mark(key): self._marked(part) for key, part in value.items()}
+        return [self._marked(part) for part in value] if isinstance(value, list) else value
+
+    def _with_pictures(self, text: str, pictures: Sequence[Image]) -> str:
+        """The text with each picture's token as often as the picture needs it."""
+        if self.images is None:
+            raise InputError(
+                "the data hold pictures, and the model reads none",
+                remedy="take a vision model as model.source, such as Qwen/Qwen2-VL-2B-Instruct",
+            )
+        token = self.images.token
+        parts = text.split(token)
+        if len(parts) - 1 != len(pictures):
+            raise BadRow(
+                f"the chat template writes {len(parts) - 1} pictures ({token}), the conversation holds {len(pictures)}"
+            )
+        shown = [token * self.images.count(picture) for picture in pictures]
+        return parts[0] + "".join(a + b for a, b in zip(shown, parts[1:], strict=True))

@@ -1,0 +1,395 @@
+"""From rows to prepared samples: convert -> outline -> encode -> finish -> store, a chunk of rows at a time.
+
+Encoding runs on all cores in a thread of its own; meanwhile this one renders the next chunk and finishes the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, islice
+from typing import NamedTuple
+
+from tunesmith.config.schema import Data, Source
+from tunesmith.data.converters import convert, detect
+from tunesmith.data.converters.base import Format, bad_row
+from tunesmith.data.encode import Encoding
+from tunesmith.data.readers import Found, read
+from tunesmith.data.render import Outline, Renderer
+from tunesmith.data.reshape import (
+    has_thoughts,
+    only_last_turn,
+    split,
+    truncated,
+    weighted,
+    without_thoughts,
+)
+from tunesmith.data.schema import (
+    BadRow,
+    Conversation,
+    Converted,
+    Image,
+    Labelled,
+    Pair,
+    Place,
+    SourceRow,
+    Stretch,
+    Strip,
+    Text,
+)
+from tunesmith.data.store import SPLIT, TRUNCATED, WHOLE, Draft, StoreWriter, longest_path, loss_tokens
+from tunesmith.data.words import drop_reason
+from tunesmith.errors import InputError
+
+ROWS_TO_DETECT_BY = 1000
+MOST_PROBLEMS_KEPT = 1000
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 1 << 21
+# The method that learns from each sample type, to name in a message the one that fits.
+METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain"}
+
+
+class Dropped(NamedTuple):
+    """A row that is not used, and why."""
+
+    place: Place
+    reason: str
+
+
+@dataclass
+class Side:
+    """What became of the rows of one side, training or held-out. The kept ones are in the store."""
+
+    read: int = 0
+    dropped: list[Dropped] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
+
+
+class Seen:
+    """How many rows something was seen in, and the first of them."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first: Place | None = None
+
+    def at(self, place: Place) -> None:
+        self.rows += 1
+        self.first = self.first or place
+
+
+@dataclass
+class Flow:
+    """What goes through all steps, and what they find."""
+
+    data: Data
+    consumes: type
+    learn_chosen: bool
+    renderer: Renderer
+    seed: int
+    problems: list[InputError] = field(default_factory=list)
+    more_problems: int = 0
+    long: list[tuple[Place, int]] = field(default_factory=list)
+    rewritten: Seen = field(default_factory=Seen)
+    guarded: Seen = field(default_factory=Seen)
+    thoughts: Seen = field(default_factory=Seen)
+    lone_tokens: Seen = field(default_factory=Seen)
+    chosen: Seen = field(default_factory=Seen)
+    formats: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    images: set[str] = field(default_factory=set)
+
+    def problem(self, error: InputError) -> None:
+        if len(self.problems) < MOST_PROBLEMS_KEPT:
+            self.problems.append(error)
+        else:
+            self.more_problems += 1
+
+
+@dataclass
+class _Row:
+    """A row on its way: what it was made into, as text, until its tokens are there."""
+
+    place: Place
+    value: Conversation | Text | None = None
+    outline: Outline | None = None
+    error: BadRow | None = None
+
+
+@dataclass
+class _Chunk:
+    """Rows that are encoded together."""
+
+    rows: list[_Row]
+    encodings: Future[Sequence[Encoding] | None]
+    documents: Future[list[list[int]]]
+
+
+def run(founds: Sequence[Found], flow: Flow, writer: StoreWriter) -> Side:
+    """Take the rows of one side to the store. What is wrong with one file does not keep the others from being read."""
+    side = Side()
+    with ThreadPoolExecutor(1) as pool:
+        for found in founds:
+            try:
+                for file, rows in groupby(read(found, flow.seed), key=lambda row: row.place.file):
+                    _SourceFile(found.source, file, flow, side, writer, pool).take(rows)
+            except InputError as error:
+                flow.problem(error)
+    return side
+
+
+class _SourceFile:
+    """One file's rows on their way: they have one format, and unique ids where the format has ids."""
+
+    def __init__(
+        self,
+        source: Source,
+        file: str,
+        flow: Flow,
+        side: Side,
+        writer: StoreWriter,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.source, self.file, self.flow, self.side = source, file, flow, side
+        self.writer, self.pool = writer, pool
+        self.ids: dict[int, int] = {}
+
+    def take(self, rows: Iterable[SourceRow]) -> None:
+        rows = iter(rows)
+        first = list(islice(rows, ROWS_TO_DETECT_BY))
+        if all(row.problem for row in first):  # nothing to detect a format on
+            for row in chain(first, rows):
+                self.side.read += 1
+                if row.problem:
+                    self._refuse(row.problem, row.place)
+            return
+        format = detect(first, self.source)
+        self._must_suit_the_method(format)
+        self._says(format)
+        waiting: _Chunk | None = None
+        for chunk in _chunks(self._prepared(row, format) for row in chain(first, rows)):
+            following = self._encode(chunk)
+            if waiting:
+                self._finish(waiting)
+            waiting = following
+        if waiting:
+            self._finish(waiting)
+
+    def _says(self, format: Format) -> None:
+        if format.name not in self.side.formats:
+            self.side.formats.append(format.name)
+        self.flow.formats[self.file] = format.name
+        how = "" if self.source.format else ", detected"
+        self.flow.notes.append(f"{self.file}: format {format.name}{how}")
+
+    def _must_suit_the_method(self, format: Format) -> None:
+        consumes = self.flow.consumes
+        if format.makes is consumes:
+            return
+        if format.makes in METHOD_OF:
+            method, fitting = METHOD_OF[consumes], METHOD_OF[format.makes]
+            raise InputError(
+                f"the method {method} does not learn from rows of the format {format.name}",
+                where=self.file,
+                remedy=f"take the method that does (`method: {{name: {fitting}}}`), or bring rows for {method}",
+            )
+        if consumes is Conversation and self.flow.learn_chosen:
+            return
+        raise InputError(
+            f"rows of the format {format.name} say which answer is better, and the method {METHOD_OF[consumes]} does "
+            "not learn from that",
+            where=self.file,
+            remedy="to learn the chosen (or good) answers alone: `method: {name: sft, preferences: chosen}`",
+        )
+
+    # --- rows -> text ------------------------------------------------------------------------------------------
+
+    def _prepared(self, row: SourceRow, format: Format) -> _Row:
+        """One row converted and outlined, or with what is wrong with it."""
+        self.side.read += 1
+        try:
+            value = convert(row, format, self.source)
+            self._must_be_new(row, format)
+            if not isinstance(value, Text):
+                value = self._conversation(value, row.place)
+                return _Row(row.place, value, self.flow.renderer.outline(value))
+        except BadRow as error:
+            return _Row(row.place, error=error)
+        return _Row(row.place, value)
+
+    def _must_be_new(self, row: SourceRow, format: Format) -> None:
+        if format.id_field is None:
+            return
+        column = (self.source.columns or {}).get(format.id_field, format.id_field)
+        name = row.value.get(column)
+        if name is None:
+            return
+        first = self.ids.setdefault(hash(str(name)), row.place.line)
+        if first != row.place.line:
+            raise bad_row(
+                f"field {column!r} of row {row.place.row} is {str(name)[:40]!r}, which line {first} has too",
+                row.place,
+                expected="an id of its own",
+            )
+
+    def _conversation(self, value: Converted, place: Place) -> Conversation:
+        """What is learned of a row: its turns, thoughts and weights as the recipe says."""
+        flow = self.flow
+        if isinstance(value, Pair):
+            flow.chosen.at(place)
+            value = Conversation((*value.prompt, *value.chosen), value.tools)
+        elif isinstance(value, Labelled):
+            flow.chosen.at(place)
+            if not value.good:
+                raise _NotLearned("the answer is judged bad, and only good ones are learned")
+            value = value.conversation
+        assert isinstance(value, Conversation)
+        if flow.data.thinking == "drop" and has_thoughts(value):
+            flow.thoughts.at(place)
+            value = without_thoughts(value)
+        if flow.data.loss_on == "last_turn":
+            value = only_last_turn(value)
+        return value if self.source.weight == 1 else weighted(value, self.source.weight)
+
+    # --- text -> tokens ----------------------------------------------------------------------------------------
+
+    def _encode(self, rows: list[_Row]) -> _Chunk:
+        encoder, renderer = self.flow.renderer.encoder, self.flow.renderer
+        joints = [row.outline.joint for row in rows if row.outline and row.outline.joint is not None]
+        texts = [row.value.text for row in rows if isinstance(row.value, Text)]
+        return _Chunk(
+            rows, self.pool.submit(encoder.many, joints), self.pool.submit(renderer.many_text_ids, texts)
+        )
+
+    def _finish(self, chunk: _Chunk) -> None:
+        encodings = chunk.encodings.result()
+        encoded = iter(encodings or ())
+        documents = iter(chunk.documents.result())
+        for row in chunk.rows:
+            try:
+                if row.error is not None:
+                    raise row.error
+                if row.outline is not None:
+                    quick = encodings is not None and row.outline.joint is not None
+                    drafts = self._chat_drafts(row, next(encoded) if quick else None)
+                else:
+                    drafts = self._text_drafts(next(documents), row.place)
+                if drafts:
+                    _must_teach(drafts, row.place)
+                    self.writer.add(drafts)
+            except BadRow as error:
+                error.where = error.where or str(row.place)
+                self._refuse(error, row.place)
+
+    def _chat_drafts(self, row: _Row, encoding: Encoding | None) -> list[Draft]:
+        """The samples of a chat: one, but for a long one that is split; none for one that is too long."""
+        assert row.outline is not None and isinstance(row.value, Conversation)
+        flow, limit = self.flow, self.flow.data.max_length
+        rendered = flow.renderer.finish(row.outline, encoding)
+        if rendered.rewritten:
+            flow.rewritten.at(row.place)
+        if row.outline.guarded:
+            flow.guarded.at(row.place)
+        length = longest_path(rendered.strips)
+        if length <= limit:
+            return [self._draft(row.value, rendered.strips, row.place, WHOLE)]
+        if flow.data.on_long in ("error", "drop"):
+            self._too_long(row.place, length)
+            return []
+        if flow.data.on_long == "truncate":
+            pieces, change = [truncated(row.value, self._length, limit)], TRUNCATED
+        else:
+            pieces, change = split(row.value, self._length, limit), SPLIT
+        drafts = []
+        for piece in pieces:
+            strips = flow.renderer.rendered(piece).strips
+            if longest_path(strips) > limit:
+                raise _still_too_long(row.place, longest_path(strips), limit, change)
+            drafts.append(self._draft(piece, strips, row.place, change))
+        return drafts
+
+    def _length(self, conversation: Conversation) -> int:
+        if not any(message.loss for message in conversation.messages):
+            # A part of a chat may hold no answer to learn; it is as long as if its last one were.
+            last = replace(conversation.messages[-1], loss=1.0)
+            conversation = replace(conversation, messages=(*conversation.messages[:-1], last))
+        return longest_path(self.flow.renderer.rendered(conversation).strips)
+
+    def _draft(
+        self, conversation: Conversation, strips: tuple[Strip, ...], place: Place, change: int
+    ) -> Draft:
+        def last(role: str) -> str | None:
+            return next((m.text for m in reversed(conversation.messages) if m.role == role), None)
+
+        images = tuple(
+            part.path for m in conversation.messages for part in m.content if isinstance(part, Image)
+        )
+        self.flow.images.update(images)
+        return Draft(strips, place, last("user"), last("assistant"), images, change)
+
+    def _text_drafts(self, ids: list[int], place: Place) -> list[Draft]:
+        """A text as pieces of at most `max_length` tokens, the last one as long as it comes.
+
+        A piece's first token has nothing to be predicted from, so a last piece of one token would teach nothing.
+        """
+        size = self.flow.data.max_length
+        pieces = [ids[at : at + size] for at in range(0, len(ids), size)]
+        if len(pieces) > 1 and len(pieces[-1]) == 1:
+            pieces.pop()
+            self.flow.lone_tokens.at(place)
+        weight = self.source.weight
+        return [Draft((Strip(piece, (Stretch(1, len(piece), weight),)),), place) for piece in pieces]
+
+    # --- rows that are not kept --------------------------------------------------------------------------------
+
+    def _too_long(self, place: Place, length: int) -> None:
+        limit = self.flow.data.max_length
+        if self.flow.data.on_long == "drop":
+            self.side.dropped.append(Dropped(place, f"{length} tokens, longer than max_length {limit}"))
+        else:
+            self.flow.long.append((place, length))
+
+    def _refuse(self, error: BadRow, place: Place) -> None:
+        """Count a bad row as dropped, or remember it as a problem."""
+        if self.flow.data.on_bad_row == "skip" or isinstance(error, _NotLearned):
+            self.side.dropped.append(Dropped(place, drop_reason(error)))
+        else:
+            self.flow.problem(error)
+
+
+class _NotLearned(BadRow):
+    """A good row that this recipe does not learn from: dropped and counted, never an error."""
+
+
+def _must_teach(drafts: Sequence[Draft], place: Place) -> None:
+    if not all(loss_tokens(draft.strips) for draft in drafts):
+        raise bad_row(f"no token of row {place.row} carries loss, so nothing can be learned from it", place)
+
+
+def _still_too_long(place: Place, length: int, limit: int, change: int) -> BadRow:
+    how = (
+        "has, without its older turns and the end of its question, still"
+        if change == TRUNCATED
+        else "holds an exchange of"
+    )
+    return bad_row(
+        f"row {place.row} {how} {length} tokens, longer than data.max_length {limit}",
+        place,
+        remedy=f"raise data.max_length to {length}, or drop such rows with `on_bad_row: skip` under data",
+    )
+
+
+def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+    """Rows in lists that are neither too many nor too much text."""
+    chunk: list[_Row] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        if row.outline is not None:
+            characters += len(row.outline.joint or "")
+        elif isinstance(row.value, Text):
+            characters += len(row.value.text)
+        if len(chunk) >= _CHUNK_ROWS or characters >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
