@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from tunesmith import __version__
-from tunesmith.cli import check, compare, doctor, init, recipes, talk, train
+from tunesmith.cli import check, compare, data, doctor, init, recipes, talk, train
 from tunesmith.errors import Interrupted, Problems, TunesmithError
 
 
@@ -34,6 +34,7 @@ VERBS = (
     Verb("init", "Begin", init.init),
     Verb("doctor", "Begin", doctor.doctor),
     Verb("recipes", "Begin", recipes.app),
+    Verb("data", "Begin", data.app),
     Verb("check", "Train", check.check),
     Verb("train", "Train", train.train),
     Verb("resume", "Train", train.resume),

@@ -17,7 +17,7 @@ import transformers
 from tunesmith import __version__
 from tunesmith.config.schema import Data, Source
 from tunesmith.data.cache import LAST_FILE, prepared_folder
-from tunesmith.data.flow import Dropped, Flow, Seen, Side, run
+from tunesmith.data.flow import Flow, Seen, Side, run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
 from tunesmith.data.render import Renderer
@@ -58,15 +58,6 @@ class _Sources:
         return {"train": self.train} | ({"eval": self.eval} if self.eval is not None else {})
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The content of a folder of prepared data."""
-
-    sides: dict[str, Side]
-    formats: dict[str, str]
-    notes: tuple[str, ...]
-
-
 def build(
     data: Data, consumes: type, renderer: Renderer, seed: int, *, learn_chosen: bool = False
 ) -> DataSet:
@@ -87,25 +78,27 @@ def build(
 
     def write(folder: Path) -> None:
         flow = Flow(data, consumes, learn_chosen, renderer, seed, missing)
-        _prepare(sources, flow, folder)
+        sides = _prepare(sources, flow, folder)
+        notes = [note for founds in sources.sides().values() for found in founds for note in found.notes]
+        prepared = {
+            "ledgers": _ledgers(sides, *_stores(folder, data, seed)),
+            "formats": flow.formats,
+            "notes": [*notes, *_notes(flow)],
+            "pictures": [[path, *_stamp(path)] for path in sorted(flow.images)],
+        }
+        write_json(folder / LAST_FILE, prepared)
 
     key = _key(data, consumes, renderer, seed, learn_chosen, sources)
     keep = data.cache and not missing  # with files missing, the others are only looked through
     folder, temporary = prepared_folder(key, _pictures_are_the_same, write, keep=keep)
-    prepared = _load(folder)
-    train_side = prepared.sides["train"]
-    train, held_out = SampleStore(folder / "train.arrow"), SampleStore(folder / "eval.arrow")
-    if isinstance(data.eval, float):
-        train, held_out = _split(train, data.eval, seed)
-        eval_side: Side | None = Side(read=_rows(held_out), formats=train_side.formats)
-        train_side = Side(train_side.read - _rows(held_out), train_side.dropped, train_side.formats)
-    else:
-        eval_side = prepared.sides.get("eval")
-    ledgers = {
-        "train": ledger_of(train_side, train),
-        "eval": ledger_of(eval_side, held_out) if eval_side else None,
-    }
-    return DataSet(train, held_out, ledgers, prepared.formats, prepared.notes, temporary)
+    prepared = read_json(folder / LAST_FILE)
+    return DataSet(
+        *_stores(folder, data, seed),
+        prepared["ledgers"],
+        prepared["formats"],
+        tuple(prepared["notes"]),
+        temporary,
+    )
 
 
 def _find_all(data: Data) -> tuple[_Sources, list[InputError]]:
@@ -130,7 +123,7 @@ def _key(
     """What prepared data depend on: content, recipe, template, tokenizer, and the versions of what makes them."""
     parts = [
         [_FORM, __version__, transformers.__version__, tokenizers.__version__],
-        data.model_dump(mode="json", exclude={"cache", "eval" if isinstance(data.eval, float) else ""}),
+        data.model_dump(mode="json", exclude={"cache"}),
         [consumes.__name__, seed, learn_chosen],
         [renderer.encoder.fingerprint, *renderer.settings()],
         {side: [digest(found) for found in founds] for side, founds in sources.sides().items()},
@@ -141,13 +134,13 @@ def _key(
 # --- preparing ----------------------------------------------------------------------------------------------------
 
 
-def _prepare(sources: _Sources, flow: Flow, folder: Path) -> None:
-    """Fill a folder: a store a side, and beside them what became of the rows.
+def _prepare(sources: _Sources, flow: Flow, folder: Path) -> dict[str, Side]:
+    """Fill a folder with a store a side, and tell what became of the rows.
 
     Raises:
         InputError: something is wrong with the data.
     """
-    sides = {}
+    sides: dict[str, Side] = {}
     for name in ("train", "eval"):
         with StoreWriter(folder / f"{name}.arrow") as writer:
             if name in sources.sides():
@@ -155,30 +148,27 @@ def _prepare(sources: _Sources, flow: Flow, folder: Path) -> None:
     _raise_problems(flow)
     for name, side in sides.items():
         _must_hold_rows(side, SampleStore(folder / f"{name}.arrow"), f"data.{name}")
-    notes = [note for founds in sources.sides().values() for found in founds for note in found.notes]
-    write_json(
-        folder / LAST_FILE,
-        {
-            "sides": {
-                name: {"read": side.read, "dropped": side.dropped, "formats": side.formats}
-                for name, side in sides.items()
-            },
-            "formats": flow.formats,
-            "notes": [*notes, *_notes(flow)],
-            "pictures": [[path, *_stamp(path)] for path in sorted(flow.images)],
-        },
-    )
+    return sides
 
 
-def _load(folder: Path) -> _Prepared:
-    stored = read_json(folder / LAST_FILE)
-    sides = {
-        name: Side(
-            side["read"], [Dropped(Place(*place), why) for place, why in side["dropped"]], side["formats"]
-        )
-        for name, side in stored["sides"].items()
+def _stores(folder: Path, data: Data, seed: int) -> tuple[SampleStore, SampleStore]:
+    """The samples of both sides."""
+    train, held_out = SampleStore(folder / "train.arrow"), SampleStore(folder / "eval.arrow")
+    return _split(train, data.eval, seed) if isinstance(data.eval, float) else (train, held_out)
+
+
+def _ledgers(
+    sides: dict[str, Side], train: SampleStore, held_out: SampleStore
+) -> dict[str, dict[str, Any] | None]:
+    """What data.json holds. Rows that a share holds out were read as training rows, and count on one side only."""
+    train_side, eval_side = sides["train"], sides.get("eval")
+    if eval_side is None and len(held_out):
+        eval_side = Side(read=_rows(held_out), formats=train_side.formats)
+        train_side = Side(train_side.read - eval_side.read, train_side.dropped, train_side.formats)
+    return {
+        "train": ledger_of(train_side, train),
+        "eval": ledger_of(eval_side, held_out, train) if eval_side else None,
     }
-    return _Prepared(sides, stored["formats"], tuple(stored["notes"]))
 
 
 def _stamp(path: str) -> list[int]:

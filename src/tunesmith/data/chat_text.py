@@ -77,7 +77,7 @@ class ChatText:
         # The last three: what Python says to the template's code.
         except (TemplateError, TypeError, ValueError, LookupError) as error:
             raise BadRow(f"the chat template refuses the conversation: {error}") from error
-        pictures = [part for m in messages for part in m.content if isinstance(part, Image)]
+        pictures = [picture for message in messages for picture in message.images]
         return self._with_pictures(text, pictures) if pictures else text
 
     def as_dict(self, message: Message) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from tunesmith.data.schema import (
     BadRow,
     Conversation,
     Converted,
-    Image,
     Labelled,
     Pair,
     Place,
@@ -320,9 +319,7 @@ class _SourceFile:
         def last(role: str) -> str | None:
             return next((m.text for m in reversed(conversation.messages) if m.role == role), None)
 
-        images = tuple(
-            part.path for m in conversation.messages for part in m.content if isinstance(part, Image)
-        )
+        images = tuple(image.path for m in conversation.messages for image in m.images)
         self.flow.images.update(images)
         return Draft(strips, place, last("user"), last("assistant"), images, change)
 

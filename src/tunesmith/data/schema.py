@@ -67,6 +67,13 @@ class Message:
     article: tuple[int, int] | None = None
 
     @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures of the content, in order."""
+        if isinstance(self.content, str):
+            return ()
+        return tuple(part for part in self.content if isinstance(part, Image))
+
+    @property
     def text(self) -> str:
         """The content without its pictures."""
         if isinstance(self.content, str):

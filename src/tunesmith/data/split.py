@@ -103,11 +103,22 @@ def key_of(kind: str, content: str) -> str:
     return f"{kind}:{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
+class _Fold(dict[int, int | None]):
+    """A table for `str.translate` that drops blanks, punctuation and control characters; it grows as they are met."""
+
+    def __missing__(self, code: int) -> int | None:
+        kept = unicodedata.category(chr(code))[0] not in "ZPC"
+        self[code] = code if kept else None
+        return self[code]
+
+
+_FOLD = _Fold()
+
+
 def folded(text: str) -> str:
     """A text without what does not make it another text: case, width, blanks, punctuation. Text of signs alone stays."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(letter for letter in plain if unicodedata.category(letter)[0] not in "ZPC")
-    return kept or text.strip()
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return plain.casefold().translate(_FOLD) or text.strip()
 
 
 def content_of(value: Any) -> str:

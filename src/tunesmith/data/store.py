@@ -183,6 +183,13 @@ class _Batch:
         numbers: list[Any] = values[offsets[at] : offsets[at + 1]].tolist()
         return numbers
 
+    @cached_property
+    def holds_images(self) -> bool:
+        return len(self.record.column("images").values) > 0
+
+    def place(self, at: int) -> Place:
+        return Place(self.one("file", at), self.one("line", at), self.one("number", at))
+
     def one(self, name: str, at: int) -> Any:
         return self.record.column(name)[at].as_py()
 
@@ -251,10 +258,10 @@ class SampleStore(Sequence[Sample]):
         self._file.was_read(len(tokens))
         return Sample(
             tuple(strip.piece() for strip in _strips(batch, inside, tokens)),
-            Place(*(batch.one(name, inside) for name in ("file", "line", "number"))),
+            batch.place(inside),
             batch.one("prompt", inside),
             batch.one("answer", inside),
-            tuple(batch.one("images", inside)),
+            tuple(batch.one("images", inside)) if batch.holds_images else (),
         )
 
     def _where(self, at: int) -> tuple[_Batch, int]:
@@ -263,14 +270,18 @@ class SampleStore(Sequence[Sample]):
 
     def column(self, name: str) -> Iterator[Any]:
         """The values of one column, in order, without the rest of the samples."""
-        for at in range(len(self)):
-            batch, inside = self._where(at)
-            yield batch.one(name, inside)
+        numbers = np.arange(len(self)) if self._chosen is None else self._chosen
+        batches = np.searchsorted(self._file.starts, numbers, side="right") - 1
+        for run in np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(batches)) + 1):
+            if len(run):  # samples that lie in one batch are taken together
+                batch = int(batches[run[0]])
+                inside = pa.array(numbers[run] - self._file.starts[batch])
+                yield from self._file.batches[batch].record.column(name).take(inside).to_pylist()
 
     def place(self, at: int) -> Place:
         """Where a sample comes from."""
         batch, inside = self._where(at)
-        return Place(*(batch.one(name, inside) for name in ("file", "line", "number")))
+        return batch.place(inside)
 
     # --- numbers, one a sample ---------------------------------------------------------------------------------
 

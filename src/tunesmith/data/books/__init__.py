@@ -1,0 +1,1 @@
+"""Books: PDF files -> clean text in reading order, its passages, and questions about them."""
