@@ -39,7 +39,10 @@ def test_every_command_is_one(page):
         if verb.startswith("-"):
             continue
         assert verb in verbs, f"{page.name}: tunesmith {verb}"
-        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        command = verbs[verb]
+        if words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words[0]]
+        options = {option for parameter in command.params for option in parameter.opts}
         for word in words:
             assert not word.startswith("-") or word in options, f"{page.name}: tunesmith {verb} {word}"
 

@@ -10,6 +10,7 @@ import torch
 from tests.conftest import byte_tokenizer
 from tests.models.families import ALONE, PACKED, tiny
 from tests.recipes import write_recipe
+from tests.train.jobs import Samples
 from tests.train.test_gradients import assert_same, gradients, samples
 from tunesmith import pipeline
 from tunesmith.config.load import load
@@ -57,10 +58,10 @@ def test_a_family_that_fails_says_why_and_still_trains(name, tmp_path):
 
     (tmp_path / "run").mkdir()
     train = Train(epochs=1, batch_size=4, accumulate=1, learning_rate=3e-3, max_steps=3)
-    rows = [Sample(tree, Place("rows", i + 1, i + 1)) for i, tree in enumerate(samples(4))]
+    rows = Samples(Sample(tree, Place("rows", i + 1, i + 1)) for i, tree in enumerate(samples(4)))
     run = RunDir(tmp_path / "run")
     job = Job(
-        train, run, policy_of(model, False), METHODS["sft"](), rows, [], 4096, {}, Events([]), lambda: False
+        train, run, policy_of(model, False), METHODS["sft"](), rows, Samples(), 4096, {}, Events([]), lambda: False
     )
     assert all(len(row.plan.segments) == 1 for row in job.rows([row.tree for row in rows]))
     run_loop(job, None)

@@ -16,13 +16,25 @@ from tunesmith.methods import METHODS
 from tunesmith.models.adapters import add_adapter
 from tunesmith.models.policy import Policy, recompute_activations
 from tunesmith.rundir import RunDir
+from tunesmith.segments import Tree
 from tunesmith.train.checkpoint import TrainState, newest_good
 from tunesmith.train.events import Events
 from tunesmith.train.loop import Job, run_loop
 
 
-def samples(count: int, seed: int = 3) -> list[Sample]:
-    return [Sample(tree, Place("rows.jsonl", i + 1, i + 1)) for i, tree in enumerate(trees(count, seed))]
+class Samples(list[Sample]):
+    """Samples in memory, as the loop asks for them."""
+
+    def tree(self, at: int) -> Tree:
+        return self[at].tree
+
+    def place(self, at: int) -> Place:
+        return self[at].place
+
+
+def samples(count: int, seed: int = 3) -> Samples:
+    rows = (Sample(tree, Place("rows.jsonl", i + 1, i + 1)) for i, tree in enumerate(trees(count, seed)))
+    return Samples(rows)
 
 
 def make_policy(
@@ -51,7 +63,7 @@ def make_job(
 ) -> Job:
     folder.mkdir(exist_ok=True)
     return Job(
-        train, RunDir(folder), policy or make_policy(), METHODS["sft"](), rows or samples(8), held_out, row_tokens,
+        train, RunDir(folder), policy or make_policy(), METHODS["sft"](), Samples(rows or samples(8)), Samples(held_out), row_tokens,
         {"recipe": "a"}, events or Events([]), stop_wanted,
     )  # fmt: skip
 

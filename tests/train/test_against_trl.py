@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import byte_tokenizer, tiny_llama
+from tests.train.jobs import Samples
 from tunesmith.config.schema import Adapter, Train
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation, Message, Place, Sample
@@ -50,7 +51,7 @@ def our_losses(tmp_path, lora: bool) -> list[float]:
     run.folder.mkdir()
     policy = Policy(tuned, segments=True, compute=torch.float32, seed=0)
     run_loop(
-        Job(train, run, policy, METHODS["sft"](), samples, [], 4096, {}, Events([]), lambda: False), None
+        Job(train, run, policy, METHODS["sft"](), Samples(samples), Samples(), 4096, {}, Events([]), lambda: False), None
     )
     return [line["loss"] for line in run.read_metrics()]
 

@@ -67,7 +67,9 @@ def test_eight_packed_give_the_gradients_of_eight_alone(lora, checkpointing):
     trees = samples()
     packed = gradients(make_policy(lora=lora, checkpointing=checkpointing), plan_rows(trees, 10_000), trees)
     alone = gradients(
-        make_policy(lora=lora, segments=False), [lay_row([Block.of(t, i)]) for i, t in enumerate(trees)], trees
+        make_policy(lora=lora, segments=False),
+        [lay_row([Block.of(t, i)]) for i, t in enumerate(trees)],
+        trees,
     )
     assert_same(packed, alone, 1e-5)
 

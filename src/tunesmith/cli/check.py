@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunesmith.errors import InputError
+
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from tunesmith.config.schema import Recipe
     from tunesmith.data.schema import Sample
+    from tunesmith.report.tokens import Shown
     from tunesmith.stage import Prepared
+
+_DROPPED_SHOWN = 20
+_LABELS_SHOWN = 15
+_SHOWN_HERE, _SHOWN_ON_PAGE = 2, 20
+_BAR = 40  # characters of the longest bar
+_INDENT = "  "
 
 
 def check(
@@ -23,84 +34,228 @@ def check(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as data.max_length=512."),
     ] = None,
-    show: Annotated[int, typer.Option(min=0, help="How many samples to show token by token.")] = 2,
+    show: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"How many samples to show token by token.  [default: {_SHOWN_HERE}, on a page {_SHOWN_ON_PAGE}]",
+            show_default=False,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the same as a page to look at in a browser.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object: what data.json will hold.")
     ] = False,
 ) -> None:
     """Validate recipe and data without loading weights; show the ledger and which tokens carry loss."""
-    from tunesmith.cli.console import console, quiet_libraries
+    from tunesmith.cli.console import quiet_libraries
     from tunesmith.config.load import load
 
+    if html is not None:
+        _must_be_writable(html)
     loaded = load(recipe, overrides or ())
     quiet_libraries()
     from tunesmith.stage import prepare
 
     prepared = prepare(loaded)
+    plan, command = _plan(loaded, prepared), shlex.join(["tunesmith", "train", recipe, *(overrides or ())])
+    if html is not None:
+        _write_page(html, loaded, prepared, _SHOWN_ON_PAGE if show is None else show, plan, command)
     if as_json:
         typer.echo(json.dumps(prepared.data.ledgers, ensure_ascii=False, indent=2))
         return
-    for note in prepared.data.notes:
-        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
-    for side, ledger in prepared.data.ledgers.items():
-        if ledger is not None:
-            _show_ledger(console, side, ledger)
-    for sample in prepared.data.train[:show]:
-        _show_sample(console, prepared, sample)
-    _show_plan(console, loaded, prepared, shlex.join([recipe, *(overrides or ())]))
-
-
-def _show_ledger(console: Console, side: str, ledger: dict[str, Any]) -> None:
-    tokens = ledger["tokens"]
-    console.print(
-        f"[bold]{side}[/]: {ledger['rows_read']} rows read, {ledger['rows_kept']} kept, "
-        f"{ledger['rows_dropped']} dropped; {tokens['total']:,} tokens, {tokens['with_loss']:,} with loss; "
-        f"a sample has {tokens['median']:g} (median), {tokens['p95']:g} (95%), {tokens['max']} at most",
-        highlight=False,
-        soft_wrap=True,
+    _show_findings(prepared)
+    for sample in prepared.data.train[: _SHOWN_HERE if show is None else show]:
+        _show_sample(prepared, sample)
+    if html is not None:
+        _say(f"\nThe page is {html}", "dim")
+    pictures = prepared.data.train.pictures.any() or prepared.data.eval.pictures.any()
+    end = (
+        "Training on pictures is not possible yet."
+        if pictures
+        else f"Nothing is wrong; start with: {command}"
     )
-    for dropped in ledger["dropped"]:
-        console.print(
-            f"  dropped {dropped['place']}: {dropped['reason']}", style="yellow", markup=False, soft_wrap=True
+    _say(f"\n{plan}. {end}")
+
+
+def _must_be_writable(page: Path) -> None:
+    """Raises an InputError before any work where the page cannot be written."""
+    if page.is_dir():
+        raise InputError(f"{page} is a folder", where="--html", expected="the name of a file to write")
+    if not page.parent.is_dir():
+        raise InputError(
+            f"there is no folder {page.parent} to write {page.name} to",
+            where="--html",
+            remedy="make it first",
         )
 
 
-def _show_sample(console: Console, prepared: Prepared, sample: Sample) -> None:
-    """The sample's text; what carries loss stands out, in colour or between ⟦ and ⟧."""
-    console.print(
-        f"\n[dim]{sample.place} — what carries loss is[/] ", end="", highlight=False, soft_wrap=True
+def _plan(recipe: Recipe, prepared: Prepared) -> str:
+    from tunesmith.train.order import Schedule
+
+    train, samples = recipe.train, len(prepared.data.train)
+    schedule = Schedule(samples, recipe.samples_an_update, train.epochs, train.max_steps, train.seed)
+    return (
+        f"{samples} {'sample' if samples == 1 else 'samples'}, {recipe.samples_an_update} an update: "
+        f"{schedule.total_steps} steps ({schedule.steps_an_epoch} an epoch)"
     )
-    console.print(_loss_text("marked", console.is_terminal), soft_wrap=True)
-    for spans in prepared.renderer.spans(sample.tree):
-        for span in spans:
-            text = _loss_text(span.text, console.is_terminal) if span.weight else _plain(span.text)
-            console.print(text, end="", soft_wrap=True)
+
+
+def _write_page(page: Path, recipe: Recipe, prepared: Prepared, show: int, plan: str, command: str) -> None:
+    from tunesmith.report.check_page import page_of, write_check_page
+
+    facts = [
+        ("model", recipe.model.source),
+        ("template", recipe.data.template or "the model's own"),
+        ("method", recipe.method.name),
+        ("max_length", str(recipe.data.max_length)),
+    ]
+    content = page_of(
+        prepared.data,
+        prepared.renderer,
+        name=recipe.name,
+        facts=facts,
+        show=show,
+        seed=recipe.train.seed,
+        plan=plan,
+        command=command,
+    )
+    write_check_page(page, content)
+
+
+# --- what was found -----------------------------------------------------------------------------------------------
+
+
+def _say(text: str, style: str = "") -> None:
+    """A line as it is; what came from a file cannot move the cursor or colour the screen."""
+    from rich.text import Text
+
+    from tunesmith.cli.console import console
+    from tunesmith.report.tokens import visible
+
+    console.print(Text(visible(text), style=style), soft_wrap=True)
+
+
+def _show_findings(prepared: Prepared) -> None:
+    from tunesmith.report.check_page import FORMATS_SHOWN, formats_and_notes, warnings_of
+
+    formats, notes = formats_and_notes(prepared.data)
+    for file, format in formats[:FORMATS_SHOWN]:
+        _say(f"{file}: format {format}", "dim")
+    if len(formats) > FORMATS_SHOWN:
+        _say(f"and {len(formats) - FORMATS_SHOWN} more files", "dim")
+    for note in notes:
+        _say(note, "dim")
+    for side, ledger in prepared.data.ledgers.items():
+        if ledger is not None:
+            _show_ledger(side, ledger)
+    warnings = warnings_of(prepared.data)
+    if warnings:
+        _say("")
+    for warning in warnings:
+        _say(f"warning: {warning}", "yellow")
+
+
+def _show_ledger(side: str, ledger: dict[str, Any]) -> None:
+    tokens = ledger["tokens"]
+    _say(
+        f"\n{side}: {ledger['rows_read']} rows read, {ledger['rows_kept']} kept, {ledger['rows_dropped']} dropped; "
+        f"{ledger['rows_truncated']} truncated, {ledger['rows_split']} split",
+        "bold",
+    )
+    for dropped in ledger["dropped"][:_DROPPED_SHOWN]:
+        _say(f"{_INDENT}dropped {dropped['place']}: {dropped['reason']}", "yellow")
+    if len(ledger["dropped"]) > _DROPPED_SHOWN:
+        _say(f"{_INDENT}and {len(ledger['dropped']) - _DROPPED_SHOWN} more, which --json lists", "yellow")
+    _say(
+        f"{_INDENT}{tokens['total']:,} tokens in {ledger['samples']:,} samples, {tokens['with_loss']:,} with loss "
+        f"({ledger['loss_share']:.1%}); a sample has {tokens['median']:g} (median), {tokens['p95']} (95%), "
+        f"{tokens['max']} at most"
+    )
+    _show_bars(
+        (f"{low}–{high} tokens" if low < high else f"{low} tokens", count)
+        for low, high, count in ledger["histogram"]
+    )
+    _say(f"{_INDENT}longest: {_longest(ledger)}")
+    if ledger["labels"]:
+        _say(f"{_INDENT}{len(ledger['labels'])} different answers:")
+        _show_bars(list(ledger["labels"].items())[:_LABELS_SHOWN])
+        if len(ledger["labels"]) > _LABELS_SHOWN:
+            _say(f"{_INDENT * 2}and {len(ledger['labels']) - _LABELS_SHOWN} more")
+
+
+def _longest(ledger: dict[str, Any]) -> str:
+    """`rows.jsonl:7 (90 tokens), :3 (88)`: neighbours of one file name it once."""
+    words: list[str] = []
+    before = ""
+    for sample in ledger["longest"]:
+        file, _, line = sample["place"].rpartition(":")
+        unit = "" if words else " tokens"
+        words.append(f"{'' if file == before else file}:{line} ({sample['tokens']}{unit})")
+        before = file
+    return ", ".join(words)
+
+
+def _show_bars(rows: Iterable[tuple[str, int]]) -> None:
+    from rich.cells import cell_len
+
+    rows = [(label.replace("\n", "↵"), count) for label, count in rows]
+    width = max(cell_len(label) for label, _ in rows)
+    most = max(count for _, count in rows)
+    for label, count in rows:
+        bar = "█" * round(_BAR * count / most) or ("▏" if count else "")
+        _say(f"{_INDENT * 2}{' ' * (width - cell_len(label))}{label}  {bar} {count}".rstrip())
+
+
+# --- token by token -----------------------------------------------------------------------------------------------
+
+
+def _show_sample(prepared: Prepared, sample: Sample) -> None:
+    """The sample's text; what carries loss stands out, in colour or between ⟦ and ⟧."""
+    from rich.text import Text
+
+    from tunesmith.cli.console import console
+    from tunesmith.report.tokens import shown
+
+    colours = console.is_terminal and not console.no_color
+    legend = Text(f"\n{sample.place} — what carries loss is ", style="dim")
+    legend.append_text(_loss("marked", 1.0, colours))
+    if colours:
+        legend.append(", special tokens are ").append("so", style="not dim magenta")
+    console.print(legend, soft_wrap=True)
+    for piece in shown(sample, prepared.renderer):
+        if piece.heading is not None:
+            console.print(f"\n[dim italic]{piece.heading}:[/]", highlight=False, soft_wrap=True)
+        for weight, run in groupby(piece.stretches, key=lambda stretch: stretch.weight):
+            console.print(_run(list(run), weight, colours), end="", soft_wrap=True)
     console.print()
 
 
-def _loss_text(text: str, colours: bool) -> Text:
+def _run(stretches: list[Shown], weight: float, colours: bool) -> Text:
+    """Neighbours of one weight."""
     from rich.text import Text
 
-    return Text(text, style="bold green") if colours else Text(f"⟦{text}⟧")
+    if weight and not colours:
+        return _loss("".join(stretch.text for stretch in stretches), weight, colours)
+    text = Text()
+    for stretch in stretches:
+        text.append(stretch.text, _style(stretch))
+    if weight not in (0.0, 1.0):
+        text.append(f"×{weight:g}", "dim italic")
+    return text
 
 
-def _plain(text: str) -> Text:
+def _loss(text: str, weight: float, colours: bool) -> Text:
     from rich.text import Text
 
-    return Text(text, style="dim")
+    if colours:
+        return Text(text, style="bold green")
+    return Text(f"⟦{text}⟧" if weight == 1.0 else f"⟦{text}⟧×{weight:g}")
 
 
-def _show_plan(console: Console, recipe: Recipe, prepared: Prepared, arguments: str) -> None:
-    from tunesmith.train.order import Schedule
-
-    train = recipe.train
-    schedule = Schedule(
-        len(prepared.data.train), recipe.samples_an_update, train.epochs, train.max_steps, train.seed
-    )
-    console.print(
-        f"\n{len(prepared.data.train)} samples, {recipe.samples_an_update} an update: {schedule.total_steps} steps "
-        f"({schedule.steps_an_epoch} an epoch). Nothing is wrong; start with: tunesmith train {arguments}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+def _style(stretch: Shown) -> str:
+    if stretch.kind == "special":
+        return "bold green reverse" if stretch.weight else "magenta"
+    return {"picture": "cyan", "gap": "italic"}.get(stretch.kind, "bold green" if stretch.weight else "dim")

@@ -1,4 +1,4 @@
-"""`tunesmith recipes`: the recipes that come along, and a copy of one to make your own."""
+"""`tunesmith recipes`: the recipes and chat templates that come along, and a copy of a recipe to make your own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def list_recipes(context: typer.Context) -> None:
     for name, path in recipes.items():
         typer.echo(f"{name:<{width}}  {summary(path)}")
     typer.echo("\nTrain one: tunesmith train NAME — make one your own: tunesmith recipes copy NAME")
+
+
+@app.command("templates")
+def list_templates() -> None:
+    """List the chat templates that `data.template` can name."""
+    from tunesmith.data.templates import TEMPLATES
+
+    width = max(len(name) for name in TEMPLATES)
+    for name, template in TEMPLATES.items():
+        extras = [what for what in ("tools", "thinking") if getattr(template, what)]
+        typer.echo(f"{name:<{width}}  {template.about}" + (f" [{', '.join(extras)}]" if extras else ""))
+    typer.echo("\nFor models that bring none: put `template: NAME` under data, or the path of a Jinja file.")
 
 
 @app.command("copy")

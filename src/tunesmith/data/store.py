@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import sys
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from tunesmith.data.schema import Place, Sample, Stretch, Strip
+from tunesmith.segments import Tree
 
 _BATCH_SAMPLES, _BATCH_TOKENS = 4096, 1 << 20
 _TOKENS_READ_BEFORE_RELEASE = 8 << 20  # 32 MiB of the file
@@ -76,7 +79,9 @@ class StoreWriter:
         """Add the samples of one row."""
         columns = self._columns
         for draft in drafts:
-            flat = [token for strip in draft.strips for token in strip.tokens]
+            flat = draft.strips[0].tokens
+            if len(draft.strips) > 1:
+                flat = [token for strip in draft.strips for token in strip.tokens]
             shape, spans, weights = _flat_shape(draft.strips)
             columns["tokens"].append(flat)
             columns["strips"].append(shape)
@@ -122,10 +127,11 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum([len(value) for value in values], out=offsets[1:])
-    flat: list[Any] = []
+    flat = array("i" if pa.types.is_integer(kind.value_type) else "d")
     for value in values:
-        flat += value
-    return pa.ListArray.from_arrays(offsets, pa.array(np.array(flat, kind.value_type.to_pandas_dtype())))
+        flat.extend(value)
+    numbers = np.frombuffer(flat, flat.typecode) if flat else np.zeros(0, flat.typecode)
+    return pa.ListArray.from_arrays(offsets, pa.array(numbers, kind.value_type))
 
 
 def _flat_shape(strips: Sequence[Strip]) -> tuple[list[int], list[int], list[float]]:
@@ -142,12 +148,15 @@ def _flat_shape(strips: Sequence[Strip]) -> tuple[list[int], list[int], list[flo
     return shape, spans, weights
 
 
-def _digest(tokens: list[int], shape: list[int], spans: list[int], weights: list[float]) -> bytes:
+def _digest(tokens: Sequence[int], shape: list[int], spans: list[int], weights: list[float]) -> bytes:
     """The same bytes for the same tokens, weights and shape on every machine."""
-    digest = hashlib.blake2b(np.array([len(tokens), *tokens, *shape], "<i4").tobytes(), digest_size=16)
-    digest.update(np.array(spans, "<i4").tobytes())
-    digest.update(np.array(weights, "<f8").tobytes())
-    return digest.digest()
+    numbers = array("i", tokens)
+    numbers.extend((len(tokens), *shape, *spans))
+    sizes = array("d", weights)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+        sizes.byteswap()
+    return hashlib.blake2b(numbers.tobytes() + sizes.tobytes(), digest_size=16).digest()
 
 
 def loss_tokens(strips: Sequence[Strip]) -> int:
@@ -254,15 +263,20 @@ class SampleStore(Sequence[Sample]):
         if not -len(self) <= at < len(self):
             raise IndexError(at)
         batch, inside = self._where(at)
-        tokens = batch.numbers("tokens", inside)
-        self._file.was_read(len(tokens))
         return Sample(
-            tuple(strip.piece() for strip in _strips(batch, inside, tokens)),
+            self.tree(at),
             batch.place(inside),
             batch.one("prompt", inside),
             batch.one("answer", inside),
             tuple(batch.one("images", inside)) if batch.holds_images else (),
         )
+
+    def tree(self, at: int) -> Tree:
+        """The tokens of one sample and their weights, without the rest."""
+        batch, inside = self._where(at)
+        tokens = batch.numbers("tokens", inside)
+        self._file.was_read(len(tokens))
+        return tuple(strip.piece() for strip in _strips(batch, inside, tokens))
 
     def _where(self, at: int) -> tuple[_Batch, int]:
         at %= len(self)
@@ -344,6 +358,9 @@ def _strips(batch: _Batch, at: int, tokens: list[int]) -> Iterator[Strip]:
     spans = batch.numbers("stretches", at)
     weights = batch.numbers("weights", at)
     stretches = [Stretch(*span) for span in zip(spans[::2], spans[1::2], weights, strict=True)]
+    if len(shape) == 2:  # nearly all samples
+        yield Strip(tokens, tuple(stretches))
+        return
     start = 0
     for length, parent in zip(shape[::2], shape[1::2], strict=True):
         end = start + length

@@ -7,12 +7,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from tunesmith.config.schema import Train
-from tunesmith.data.schema import Sample
+from tunesmith.data.schema import Place
 from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import Method
 from tunesmith.models.policy import Policy
@@ -30,6 +30,16 @@ log = logging.getLogger("tunesmith")
 _EVAL_SAMPLES_AT_ONCE = 64
 
 
+class Samples(Protocol):
+    """Numbered samples; where there are many they lie on disk."""
+
+    def __len__(self) -> int: ...
+
+    def tree(self, at: int) -> Tree: ...
+
+    def place(self, at: int) -> Place: ...
+
+
 @dataclass(frozen=True)
 class Job:
     """What the loop works on; all of it is settled before step 1."""
@@ -38,8 +48,8 @@ class Job:
     run: RunDir
     policy: Policy
     method: Method
-    samples: Sequence[Sample]
-    held_out: Sequence[Sample]
+    samples: Samples
+    held_out: Samples
     row_tokens: int
     identity: Mapping[str, Any]  # what a checkpoint must belong to
     events: Events
@@ -56,7 +66,11 @@ class Job:
         """Lay samples into rows: under the token budget, or one path a row where the family needs that."""
         if self.policy.segments:
             return plan_rows(trees, self.row_tokens, share=self.train.share_prefixes == "auto")
-        return [lay_row([Block.of(path, owner)]) for owner, tree in enumerate(trees) for path in single_paths(tree)]
+        return [
+            lay_row([Block.of(path, owner)])
+            for owner, tree in enumerate(trees)
+            for path in single_paths(tree)
+        ]
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,7 @@ def _one_update(
 ) -> _Update:
     """Gradients of one update's samples, summed over its rows, clipped; one optimizer step."""
     numbers = schedule.update(step)
-    trees = [job.samples[number].tree for number in numbers]
+    trees = [job.samples.tree(number) for number in numbers]
     totals = job.method.plan(trees)
     rows = job.rows(trees)
     if {owner for row in rows for owner in row.owners} != set(range(len(trees))):
@@ -150,7 +164,7 @@ def _one_update(
             (row_loss if scaler is None else scaler.scale(row_loss)).backward()
             loss += row_loss.item()
             if not math.isfinite(loss):
-                places = [str(job.samples[numbers[owner]].place) for owner in dict.fromkeys(row.owners)]
+                places = [str(job.samples.place(numbers[owner])) for owner in dict.fromkeys(row.owners)]
                 raise _not_a_number(job, step, "the loss", places)
 
     for group in optimizer.param_groups:
@@ -166,7 +180,7 @@ def _one_update(
     # Under fp16 an overflow is part of finding the scale: the scaler skips that step by itself.
     if scaler is None:
         if not math.isfinite(grad_norm):
-            raise _not_a_number(job, step, "the gradient", [str(job.samples[n].place) for n in numbers])
+            raise _not_a_number(job, step, "the gradient", [str(job.samples.place(n)) for n in numbers])
         optimizer.step()
     else:
         scaler.step(optimizer)
@@ -215,7 +229,7 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
     if not math.isfinite(loss):
         updated = job.schedule.update(state.step - 1)
         raise _not_a_number(
-            job, state.step - 1, "eval_loss after the update", [str(job.samples[n].place) for n in updated]
+            job, state.step - 1, "eval_loss after the update", [str(job.samples.place(n)) for n in updated]
         )
     line = {"step": state.step, "epoch": round(schedule.epoch_after(state.step), 6), "eval_loss": loss}
     job.run.append_metrics(line)
@@ -257,4 +271,5 @@ def held_out_loss(job: Job) -> float:
 def _held_out_trees(job: Job) -> Iterator[list[Tree]]:
     """The held-out samples, some at a time: they need not fit in memory."""
     for begin in range(0, len(job.held_out), _EVAL_SAMPLES_AT_ONCE):
-        yield [sample.tree for sample in job.held_out[begin : begin + _EVAL_SAMPLES_AT_ONCE]]
+        end = min(begin + _EVAL_SAMPLES_AT_ONCE, len(job.held_out))
+        yield [job.held_out.tree(number) for number in range(begin, end)]

@@ -23,6 +23,7 @@ ROWS = {
     "conversation": {"conversation": [{"human": "q", "assistant": "a"}]},
     "alpaca": {"instruction": "q", "input": "", "output": "a"},
     "query_response": {"query": "q", "response": "a"},
+    "question_answer": {"question": "q", "answer": "a"},
     "prompt_completion": {"prompt": "q", "completion": "a"},
     "preference": {"prompt": "q", "chosen": "a", "rejected": "b"},
     "labelled": {"messages": CHAT, "label": True},

@@ -20,6 +20,7 @@ from tunesmith.data.converters import (
     prompt_completion,
     qa_keywords,
     query_response,
+    question_answer,
     sharegpt,
     text,
 )
@@ -38,6 +39,7 @@ FORMATS: dict[str, Format] = {
         conversation.FORMAT,
         alpaca.FORMAT,
         query_response.FORMAT,
+        question_answer.FORMAT,
         prompt_completion.FORMAT,
         preference.FORMAT,
         labelled.FORMAT,

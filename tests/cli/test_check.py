@@ -1,0 +1,122 @@
+"""`check` as a user types it: what was found, token by token, as a page and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from tests.recipes import ROWS, write_recipe, write_rows
+
+
+@pytest.fixture
+def type_in(command, tmp_path):
+    """Runs a command line in an empty folder; returns exit code, standard output and standard error."""
+    return lambda *argv: command.run_apart(*map(str, argv), cwd=tmp_path, typed="")
+
+
+def chat(question, answer, **more):
+    return {
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer, **more}]
+    }
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny_model_folder):
+    """A recipe over the rows given, and where they are given over held-out ones."""
+
+    def write(rows, held_out=None, **data):
+        if held_out is not None:
+            write_rows(tmp_path / "held.jsonl", held_out)
+        files = {"eval": ["held.jsonl"] if held_out is not None else None, "on_bad_row": "skip"}
+        path = write_recipe(tmp_path, tiny_model_folder, data=files | data)
+        write_rows(tmp_path / "rows.jsonl", rows)
+        return path
+
+    return write
+
+
+def test_it_tells_lengths_labels_and_dropped_rows(type_in, recipe):
+    rows = [chat(f"q{at:03}", "yes" if at % 3 else "no") for at in range(30)]
+    code, output, errors = type_in("check", recipe([*rows, *[{"messages": at} for at in range(25)]]))
+    assert (code, errors) == (0, "")
+    assert "train: 55 rows read, 30 kept, 25 dropped; 0 truncated, 0 split" in output
+    assert output.count("  dropped ") == 20 and "  and 5 more, which --json lists" in output
+    assert "rows.jsonl: format messages, detected" in output
+    assert "2 different answers:" in output
+    assert f"    yes  {'█' * 40} 20\n     no  {'█' * 20} 10\n" in output
+    longest = output.split("longest: ")[1].split("\n")[0]
+    assert longest.startswith(f"{longest.split(':2')[0]}:2 (") and ", :3 (" in longest
+
+
+def test_what_to_look_at_is_a_warning(type_in, recipe):
+    rows = [*ROWS, ROWS[0], chat("What is 1?", "Another.")]
+    code, output, _ = type_in(
+        "check", recipe(rows, [ROWS[3], chat("what is 4", "Four."), chat("New?", "Yes.")])
+    )
+    warnings = [line for line in output.splitlines() if line.startswith("warning: ")]
+    assert code == 0
+    assert "2 of 3 held-out rows" in warnings[0] and "`tunesmith data split`" in warnings[0]
+    assert "train: 1 row repeats" in warnings[1] and "rows.jsonl:1 again at" in warnings[1]
+    assert "train: 1 row answers" in warnings[2] and len(warnings) == 3
+
+
+def test_show_says_how_many_samples_and_weights_and_control_characters_are_seen(type_in, recipe):
+    path = recipe([chat("q \x1b[31m\r", "half", weight=0.5), chat("q2", "a2"), chat("q3", "a3")])
+    _, output, _ = type_in("check", path, "--show", 1)
+    assert output.count("what carries loss is ⟦marked⟧") == 1
+    assert "q ␛[31m␍<|im_end|>" in output and "\x1b" not in output
+    assert "⟦half<|im_end|>⟧×0.5" in output
+    assert "⟦" not in type_in("check", path, "--show", 0)[1]
+
+
+def test_json_is_the_ledgers_and_nothing_else(type_in, recipe, tmp_path):
+    path = recipe([*ROWS, ROWS[0]], [ROWS[1]])
+    code, output, errors = type_in("check", path, "--json", "--html", "page.html")
+    assert (code, errors) == (0, "")
+    ledgers = json.loads(output)
+    assert list(ledgers) == ["train", "eval"]
+    assert ledgers["train"]["duplicates"]["rows"] == 1
+    assert sum(count for _, _, count in ledgers["train"]["histogram"]) == 11
+    assert ledgers["eval"]["leaked"]["rows"] == 1 and "leaked" not in ledgers["train"]
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_the_page_is_written_and_said(type_in, recipe, tmp_path):
+    (tmp_path / "pages").mkdir()
+    code, output, _ = type_in("check", recipe(ROWS), "--html", "pages/page.html")
+    assert code == 0 and "The page is pages/page.html\n" in output
+    page = (tmp_path / "pages" / "page.html").read_text("utf-8")
+    assert page.count("<article>") == 10 and "tunesmith train " in page
+    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        (
+            "nowhere/page.html",
+            "error: --html: there is no folder nowhere to write page.html to. Make it first.",
+        ),
+        (".", "error: --html: . is a folder; expected the name of a file to write."),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_told_before_any_work(type_in, recipe, page, sentence):
+    assert type_in("check", recipe(ROWS, max_length=8), "--html", page) == (2, "", sentence + "\n")
+
+
+def test_on_a_terminal_loss_and_special_tokens_have_colours(monkeypatch, recipe):
+    from rich.console import Console
+
+    from tunesmith.cli import console, main
+
+    path = recipe([chat("q", "a", weight=0.5), chat("q2", "b")])
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=100)
+    monkeypatch.setattr(console, "console", screen)
+    assert main.main(["check", str(path), "--show", "1"]) == 0
+    written = screen.file.getvalue()
+    assert "\x1b[35m<|im_start|>\x1b[0m\x1b[2mu\x1b[0m" in written
+    assert "\x1b[1;32ma\x1b[0m\x1b[1;7;32m<|im_end|>\x1b[0m" in written
+    assert "×0.5" in written and "⟦" not in written
