@@ -57,14 +57,19 @@ class Prepared:
     data: DataSet
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, *, weights: bool = True) -> Prepared:
     """Recipe -> tokenizer, template and every row rendered.
+
+    Args:
+        weights: whether the model's weights must be there too.
 
     Raises:
         InputError: the model cannot be had, or the data is not right.
     """
     model = recipe.model
-    folder = resolve(model.source, revision=model.revision, cache_dir=model.cache_dir)
+    folder = resolve(
+        model.source, revision=model.revision, cache_dir=model.cache_dir, weights=weights
+    )
     tokenizer = load_tokenizer(folder, trust_remote_code=model.trust_remote_code)
     template = template_named(recipe.data.template) if recipe.data.template else None
     renderer = Renderer(

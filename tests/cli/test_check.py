@@ -120,3 +120,16 @@ def test_on_a_terminal_loss_and_special_tokens_have_colours(monkeypatch, recipe)
     assert "\x1b[35m<|im_start|>\x1b[0m\x1b[2mu\x1b[0m" in written
     assert "\x1b[1;32ma\x1b[0m\x1b[1;7;32m<|im_end|>\x1b[0m" in written
     assert "×0.5" in written and "⟦" not in written
+
+
+def test_it_needs_no_weights(type_in, recipe, tmp_path, tiny_model_folder):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in tiny_model_folder.iterdir():
+        if file.suffix != ".safetensors":
+            (bare / file.name).write_bytes(file.read_bytes())
+    path = recipe([chat("q", "a")])
+    code, output, errors = type_in("check", path, f"model.source={bare}")
+    assert (code, errors) == (0, "") and "1 rows read, 1 kept" in output
+    code, _, errors = type_in("train", path, f"model.source={bare}")
+    assert code == 2 and "holds no *.safetensors weights" in errors

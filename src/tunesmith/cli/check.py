@@ -59,7 +59,7 @@ def check(
     quiet_libraries()
     from tunesmith.stage import prepare
 
-    prepared = prepare(loaded)
+    prepared = prepare(loaded, weights=False)
     plan, command = _plan(loaded, prepared), shlex.join(["tunesmith", "train", recipe, *(overrides or ())])
     if html is not None:
         _write_page(html, loaded, prepared, _SHOWN_ON_PAGE if show is None else show, plan, command)

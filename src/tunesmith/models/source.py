@@ -30,18 +30,25 @@ def builtin_names() -> list[str]:
     return [BUILTIN + folder.name for folder in folders if (folder / "config.json").exists()]
 
 
-def resolve(source: str, *, revision: str | None = None, cache_dir: str | None = None) -> Path:
+def resolve(
+    source: str, *, revision: str | None = None, cache_dir: str | None = None, weights: bool = True
+) -> Path:
     """The local folder of a model, which is whole as far as can be told without reading the weights.
+
+    Args:
+        weights: False: configuration and tokenizer serve, and of a hub's model nothing else is downloaded.
 
     Raises:
         InputError: nothing of that name can be had, and what was tried; or the folder lacks what a model needs.
     """
-    folder = _folder_of(source, revision, cache_dir)
-    _check_model_folder(folder)
+    folder = _folder_of(source, revision, cache_dir, weights)
+    _check_is_a_model(folder)
+    if weights:
+        _check_weights(folder)
     return folder
 
 
-def _folder_of(source: str, revision: str | None, cache_dir: str | None) -> Path:
+def _folder_of(source: str, revision: str | None, cache_dir: str | None, weights: bool) -> Path:
     if source.startswith(BUILTIN):
         if source not in builtin_names():
             raise InputError(
@@ -60,10 +67,10 @@ def _folder_of(source: str, revision: str | None, cache_dir: str | None) -> Path
             f"there is no folder {source}",
             remedy="name an existing folder, a hub id such as owner/name, or builtin:nano",
         )
-    return _from_hub(source, revision, cache_dir)
+    return _from_hub(source, revision, cache_dir, weights)
 
 
-def _check_model_folder(folder: Path) -> None:
+def _check_is_a_model(folder: Path) -> None:
     """Say what is missing before transformers says it at length."""
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
@@ -72,6 +79,9 @@ def _check_model_folder(folder: Path) -> None:
                 remedy="name the base model as model.source and this folder as adapter.start",
             )
         raise InputError(f"{folder} is no model folder: it has no config.json")
+
+
+def _check_weights(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         shards = sorted(set(read_model_json(index).get("weight_map", {}).values()))
@@ -100,7 +110,7 @@ def read_model_json(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _from_hub(source: str, revision: str | None, cache_dir: str | None) -> Path:
+def _from_hub(source: str, revision: str | None, cache_dir: str | None, weights: bool) -> Path:
     """Download a model, or find it in the cache when the hub cannot be reached."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -118,7 +128,7 @@ def _from_hub(source: str, revision: str | None, cache_dir: str | None) -> Path:
             revision=revision,
             cache_dir=cache_dir,
             allow_patterns=_WANTED,
-            ignore_patterns=_UNWANTED,
+            ignore_patterns=_UNWANTED if weights else ["*.safetensors"],
             etag_timeout=_HUB_TIMEOUT,
             local_files_only=silence is not None,
         )

@@ -145,14 +145,19 @@ def _none_fits(row: SourceRow, source: Source) -> InputError:
     """The error that shows what was found beside what is known."""
     if not isinstance(row.value, dict):
         found = f"no known format fits: row {row.place.row} is {kind_of(row.value)}"
-        return InputError(found, where=str(row.place), expected=_known())
+        return InputError(found, where=str(row.place), expected=f"an object, in the form of {_known()}")
     fields = renamed(row.value, source.columns or {})
     found = f"no known format fits the fields of row {row.place.row}: {quoted(fields) or 'there are none'}"
-    return InputError(found, where=str(row.place), expected=_known(), remedy=_what_the_nearest_lacks(fields))
+    remedy = _what_the_nearest_lacks(fields) or (
+        "`columns: {prompt: ..., completion: ...}` beside the file's `path` names the columns of a question and its answer"
+    )
+    return InputError(found, where=str(row.place), expected=f"the fields of {_known()}", remedy=remedy)
 
 
 def _known() -> str:
-    return "one of " + "; ".join(f"{format.name} {format.shape}" for format in FORMATS.values())
+    """The formats' names; their rows are too long for a message. docs/formats.md shows them."""
+    names = list(FORMATS)
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _what_the_nearest_lacks(row: Row) -> str | None:
@@ -173,6 +178,6 @@ def _what_the_nearest_lacks(row: Row) -> str | None:
     )
     mapping = ", ".join(f"{name}: {alike or '...'}" for name, alike in lacking.items())
     return (
-        f"the nearest is {best.name}, which also needs {needs}; a column of another name is named beside the file's "
-        f"`path`: `columns: {{{mapping}}}`"
+        f"the nearest is {best.name} ({best.shape}), which also needs {needs}; a column of another name is named "
+        f"beside the file's `path`: `columns: {{{mapping}}}`"
     )
