@@ -1,10 +1,11 @@
 # make quickstart   set up, then fine-tune the embedded model and see that it worked
 # make test         set up, then everything that must hold
+# make test-slow    set up, then all tests, with those that take minutes: the notebooks, top to bottom
 # make setup        .venv alone
 #
 # An existing .venv is used as it is; packages are installed again only when what they are installed from changes.
 
-.PHONY: setup test quickstart
+.PHONY: setup test test-slow quickstart
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
@@ -20,6 +21,9 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+test-slow: .venv/installed-for-tests
+	TUNESMITH_SLOW=1 $(BIN)/python -m pytest
 
 # The first of these that is there and is Python 3.11 or later; `make PYTHON=...` names another.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
