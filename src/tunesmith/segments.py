@@ -165,7 +165,11 @@ def tree_targets(tree: Tree, start: int = 0, first: int = 0) -> list[Target]:
             targets += [Target(predictor, tokens[0], weights[0], leaf) for leaf in leaves]
         learned = [at for at, weight in enumerate(weights) if weight and at]
         for leaf in leaves:
-            columns = [before + at for at in learned], [tokens[at] for at in learned], [weights[at] for at in learned]
+            columns = (
+                [before + at for at in learned],
+                [tokens[at] for at in learned],
+                [weights[at] for at in learned],
+            )
             targets += map(_target, zip(*columns, repeat(leaf), strict=False))
     return targets
 

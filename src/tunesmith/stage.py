@@ -67,9 +67,7 @@ def prepare(recipe: Recipe, *, weights: bool = True) -> Prepared:
         InputError: the model cannot be had, or the data is not right.
     """
     model = recipe.model
-    folder = resolve(
-        model.source, revision=model.revision, cache_dir=model.cache_dir, weights=weights
-    )
+    folder = resolve(model.source, revision=model.revision, cache_dir=model.cache_dir, weights=weights)
     tokenizer = load_tokenizer(folder, trust_remote_code=model.trust_remote_code)
     template = template_named(recipe.data.template) if recipe.data.template else None
     renderer = Renderer(

@@ -113,6 +113,37 @@ def test_a_half_written_folder_is_made_anew(tmp_path, kept, times_prepared):
     assert len(times_prepared) == 2
 
 
+def cut_store(folder):
+    store = folder / "train.arrow"
+    store.write_bytes(store.read_bytes()[:-100])
+
+
+def empty_store(folder):
+    (folder / "train.arrow").write_bytes(b"")
+
+
+def broken_json(folder):
+    (folder / LAST_FILE).write_text("{", "utf-8")
+
+
+def other_json(folder):
+    (folder / LAST_FILE).write_text('{"sides": []}', "utf-8")
+
+
+def no_store(folder):
+    (folder / "eval.arrow").unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_store, empty_store, broken_json, other_json, no_store])
+def test_damaged_kept_data_are_made_anew(tmp_path, kept, times_prepared, damage):
+    path = write(tmp_path / "d.jsonl", ("q", "a"))
+    built(path)
+    (last,) = kept.rglob(LAST_FILE)
+    damage(last.parent)
+    assert built(path).train[0].answer == "a"
+    assert len(times_prepared) == 2
+
+
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")

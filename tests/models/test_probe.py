@@ -61,7 +61,16 @@ def test_a_family_that_fails_says_why_and_still_trains(name, tmp_path):
     rows = Samples(Sample(tree, Place("rows", i + 1, i + 1)) for i, tree in enumerate(samples(4)))
     run = RunDir(tmp_path / "run")
     job = Job(
-        train, run, policy_of(model, False), METHODS["sft"](), rows, Samples(), 4096, {}, Events([]), lambda: False
+        train,
+        run,
+        policy_of(model, False),
+        METHODS["sft"](),
+        rows,
+        Samples(),
+        4096,
+        {},
+        Events([]),
+        lambda: False,
     )
     assert all(len(row.plan.segments) == 1 for row in job.rows([row.tree for row in rows]))
     run_loop(job, None)

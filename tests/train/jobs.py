@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,15 @@ def make_job(
     train: Train,
     *,
     policy: Policy | None = None,
-    rows: Sequence[Sample] = (),
-    held_out: Sequence[Sample] = (),
+    rows: Samples | None = None,
+    held_out: Samples | None = None,
     row_tokens: int = 4096,
     stop_wanted: Callable[[], bool] = lambda: False,
     events: Events | None = None,
 ) -> Job:
     folder.mkdir(exist_ok=True)
     return Job(
-        train, RunDir(folder), policy or make_policy(), METHODS["sft"](), Samples(rows or samples(8)), Samples(held_out), row_tokens,
+        train, RunDir(folder), policy or make_policy(), METHODS["sft"](), rows or samples(8), held_out or Samples(), row_tokens,
         {"recipe": "a"}, events or Events([]), stop_wanted,
     )  # fmt: skip
 

@@ -51,7 +51,19 @@ def our_losses(tmp_path, lora: bool) -> list[float]:
     run.folder.mkdir()
     policy = Policy(tuned, segments=True, compute=torch.float32, seed=0)
     run_loop(
-        Job(train, run, policy, METHODS["sft"](), Samples(samples), Samples(), 4096, {}, Events([]), lambda: False), None
+        Job(
+            train,
+            run,
+            policy,
+            METHODS["sft"](),
+            Samples(samples),
+            Samples(),
+            4096,
+            {},
+            Events([]),
+            lambda: False,
+        ),
+        None,
     )
     return [line["loss"] for line in run.read_metrics()]
 

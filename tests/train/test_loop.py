@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.train.jobs import make_job, make_policy, resumed, samples, weight_bytes, without_times
+from tests.train.jobs import Samples, make_job, make_policy, resumed, samples, weight_bytes, without_times
 from tunesmith.config.schema import EarlyStop, Train
 from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import METHODS
@@ -248,7 +248,7 @@ def test_gradients_are_clipped_to_the_norm_and_logged_before(tmp_path):
 def test_not_a_number_names_the_step_and_the_rows_and_keeps_the_checkpoint(tmp_path):
     rows = samples(8)
     poisoned = 299
-    clean = [sample for sample in rows if poisoned not in sample.tree[0].tokens]
+    clean = Samples(sample for sample in rows if poisoned not in sample.tree[0].tokens)
     assert clean
     policy = make_policy(lora=False)
     train = Train(epochs=2, batch_size=1, accumulate=1, **{**STEADY, "save_every": 1})

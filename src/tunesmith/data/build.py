@@ -27,7 +27,7 @@ from tunesmith.errors import InputError, Problems
 from tunesmith.rundir import read_json, write_json
 
 MOST_PROBLEMS_SHOWN = 20
-_FORM = 1  # of the store; a change of it makes kept data anew
+_FORM = 2  # of the store; a change of it makes kept data anew
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def build(
         notes = [note for founds in sources.sides().values() for found in founds for note in found.notes]
         prepared = {
             "ledgers": _ledgers(sides, *_stores(folder, data, seed)),
+            "samples": [len(SampleStore(folder / f"{name}.arrow")) for name in ("train", "eval")],
             "formats": flow.formats,
             "notes": [*notes, *_notes(flow)],
             "pictures": [[path, *_stamp(path)] for path in sorted(flow.images)],
@@ -90,7 +91,7 @@ def build(
 
     key = _key(data, consumes, renderer, seed, learn_chosen, sources)
     keep = data.cache and not missing  # with files missing, the others are only looked through
-    folder, temporary = prepared_folder(key, _pictures_are_the_same, write, keep=keep)
+    folder, temporary = prepared_folder(key, _is_good, write, keep=keep)
     prepared = read_json(folder / LAST_FILE)
     return DataSet(
         *_stores(folder, data, seed),
@@ -180,9 +181,18 @@ def _stamp(path: str) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _pictures_are_the_same(folder: Path) -> bool:
-    """Pictures are no part of the data files, whose content the key tells; a changed one may have another size."""
-    return all(_stamp(path) == stamp for path, *stamp in read_json(folder / LAST_FILE)["pictures"])
+def _is_good(folder: Path) -> bool:
+    """Whether kept data can be taken: undamaged, and the pictures in them are what they were.
+
+    Pictures are no part of the data files, whose content the key tells; a changed one may have another size.
+    """
+    try:
+        prepared = read_json(folder / LAST_FILE)
+        counts = [len(SampleStore(folder / f"{name}.arrow")) for name in ("train", "eval")]
+        whole = counts == prepared["samples"] and {"ledgers", "formats", "notes"} <= set(prepared)
+        return whole and all(_stamp(path) == stamp for path, *stamp in prepared["pictures"])
+    except (InputError, OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are ValueErrors
+        return False
 
 
 # --- what is wrong, and what to know ------------------------------------------------------------------------------

@@ -66,6 +66,12 @@ class ChatText:
                 remedy="name one as data.template in the recipe (`tunesmith recipes templates` lists those there are; "
                 "a Jinja file serves too), or use a chat (instruct) model",
             )
+        pictures = [picture for message in messages for picture in message.images]
+        if pictures and self.images is None:
+            raise InputError(
+                "the data hold pictures, and the model reads none",
+                remedy="take a vision model as model.source, such as Qwen/Qwen2-VL-2B-Instruct",
+            )
         try:
             chat = [self.as_dict(message) for message in messages]
             text = self._direct(chat, generation) if not tools else None
@@ -85,7 +91,6 @@ class ChatText:
         # The last three: what Python says to the template's code.
         except (TemplateError, TypeError, ValueError, LookupError) as error:
             raise BadRow(f"the chat template refuses the conversation: {error}") from error
-        pictures = [picture for message in messages for picture in message.images]
         return self._with_pictures(text, pictures) if pictures else text
 
     def _direct(self, chat: list[dict[str, Any]], generation: bool) -> str | None:
@@ -207,11 +212,7 @@ class ChatText:
 
     def _with_pictures(self, text: str, pictures: Sequence[Image]) -> str:
         """The text with each picture's token as often as the picture needs it."""
-        if self.images is None:
-            raise InputError(
-                "the data hold pictures, and the model reads none",
-                remedy="take a vision model as model.source, such as Qwen/Qwen2-VL-2B-Instruct",
-            )
+        assert self.images is not None
         token = self.images.token
         parts = text.split(token)
         if len(parts) - 1 != len(pictures):

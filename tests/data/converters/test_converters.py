@@ -81,7 +81,10 @@ def test_no_format_tells_place_fields_shapes_and_the_nearest():
         "rows.jsonl:11: no known format fits the fields of row 1: 'id', 'topic', 'input', 'outptu'"
     )
     assert all(name in message for name in FORMATS)
-    assert f"The nearest is poetry ({FORMATS['poetry'].shape}), which also needs 'output' (here 'outptu'?)" in message
+    assert (
+        f"The nearest is poetry ({FORMATS['poetry'].shape}), which also needs 'output' (here 'outptu'?)"
+        in message
+    )
     assert "`columns: {output: outptu}`" in message
 
 
