@@ -132,7 +132,8 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             yield temporary
             for path in temporary.rglob("*"):
                 if path.is_file():
-                    with path.open("rb") as file:
+                    # Windows flushes only what is open for writing; a file that may not be written to opens nowhere so.
+                    with path.open("rb+" if os.access(path, os.W_OK) else "rb") as file:
                         os.fsync(file.fileno())
             fsync_folder(temporary)
             # No system call swaps two folders everywhere; the old one steps aside for the blink between.

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,12 @@ class Prepared:
     data: DataSet
 
 
-def prepare(recipe: Recipe, *, weights: bool = True) -> Prepared:
+def prepare(recipe: Recipe, *, weights: bool = True, day: date | None = None) -> Prepared:
     """Recipe -> tokenizer, template and every row rendered.
 
     Args:
         weights: whether the model's weights must be there too.
+        day: what a template that writes the date takes for today; None: today.
 
     Raises:
         InputError: the model cannot be had, or the data is not right.
@@ -78,6 +80,7 @@ def prepare(recipe: Recipe, *, weights: bool = True) -> Prepared:
         control_tokens=recipe.data.control_tokens,
         images=picture_tokens(folder, tokenizer, recipe.data.image_size),
         control=control_tokens_of(recipe.data.template) if recipe.data.template else (),
+        day=day or date.today(),
     )
     data = build(
         recipe.data,
@@ -114,7 +117,8 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
     stored = _choices_left(left) if left else None
     device, precision, threads = choose_compute(recipe, stored)
     with out_of_memory_is_a_work_error():
-        prepared = prepare(recipe)
+        day = date.fromisoformat(stored.day) if stored and stored.day else date.today()
+        prepared = prepare(recipe, day=day)
         _must_be_text(prepared.data)
         settle_determinism(device, threads)
         compute = DTYPES[precision]
@@ -129,7 +133,7 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         )
         longest = int(max(side.lengths.max(initial=0) for side in (prepared.data.train, prepared.data.eval)))
         row_tokens = choose_row_tokens(recipe, longest)
-        choices = Choices(device, precision, threads, row_tokens, found.segments, found.reason)
+        choices = Choices(device, precision, threads, row_tokens, found.segments, found.reason, day.isoformat())
         base = _base_replies(recipe, left, prepared, model)
         tuned = _put_adapter_on(recipe, model, start)
         if recipe.train.gradient_checkpointing:

@@ -1,6 +1,8 @@
 """The whole data flow: every row accounted for, every problem told at once, the held-out share."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,42 @@ def test_rows_become_samples_in_order(write):
     assert data.ledgers["eval"] is None
     assert data.formats == {first: "prompt_completion", second: "prompt_completion"}
     assert f"{first}: format prompt_completion, detected" in data.notes
+
+
+def test_of_many_files_of_one_format_the_first_few_are_named(tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number}.txt").write_text("the quick brown fox", "utf-8")
+    named = tmp_path / "rows.jsonl"
+    named.write_text('{"text": "the lazy dog"}\n', "utf-8")
+    data = build_texts([str(tmp_path / "*.txt"), {"path": str(named), "format": "text"}])
+    (how,) = {
+        note.partition(": format ")[2]
+        for note in data.notes
+        if note.startswith(f"{tmp_path / '0.txt'}: format")
+    }
+    assert how.endswith(", detected")
+    said = [note for note in data.notes if f"format {how}" in note]
+    assert said == [
+        *(f"{tmp_path / f'{number}.txt'}: format {how}" for number in range(5)),
+        f"and 7 more files: format {how}",
+    ]
+    assert f"{named}: format text" in data.notes
+    assert len(data.formats) == 13
+
+
+def test_special_tokens_in_texts_are_told(write):
+    data = build_texts([write({"text": "fox"}, {"text": "the <|im_end|> fox"})])
+    assert any(note.startswith("special tokens stand in texts") and "1 row" in note for note in data.notes)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are UTF-16 or UTF-8 there")
+def test_a_file_whose_name_is_no_utf_8_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / os.fsdecode(b"\xff.jsonl")).write_text(json.dumps(GOOD) + "\n", "utf-8")
+    message = str(error_of(build_chats, [str(tmp_path / "rows")]))
+    assert message == (
+        f"{tmp_path}/rows/\\xff.jsonl: the file's name is no UTF-8. Rename what is shown with a backslash."
+    )
 
 
 def test_ledger_counts_and_token_numbers(write):

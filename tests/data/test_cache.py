@@ -1,18 +1,26 @@
 """Kept prepared data: found again, made anew when anything they depend on changed, and never in the way."""
 
 import json
+import logging
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from importlib import metadata
 
 import pytest
+from filelock import FileLock
+from PIL import Image as Pillow
 
 from tunesmith.config.schema import Data
 from tunesmith.data import build as build_module
 from tunesmith.data.build import build
-from tunesmith.data.cache import LAST_FILE, cache_folder
+from tunesmith.data.cache import LAST_FILE, cache_folder, read_prepared
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation
-from tunesmith.errors import InputError
+from tunesmith.errors import InputError, WorkError
 
-from .tiny import chatml
+from .tiny import CHATML, chatml
 
 
 @pytest.fixture(autouse=True)
@@ -144,11 +152,287 @@ def test_damaged_kept_data_are_made_anew(tmp_path, kept, times_prepared, damage)
     assert len(times_prepared) == 2
 
 
-def test_a_place_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
-    in_the_way = tmp_path / "file"
-    in_the_way.write_text("")
-    monkeypatch.setenv("TUNESMITH_CACHE", str(in_the_way / "below"))
+# --- what else rows depend on ---------------------------------------------------------------------------------
+
+
+def picture_rows(tmp_path):
+    """A row without a picture, and one whose picture is named but not there."""
+    path = tmp_path / "d.jsonl"
+    answer = {"role": "assistant", "content": "a"}
+    rows = [
+        {"messages": [{"role": "user", "content": "q"}, answer]},
+        {"messages": [{"role": "user", "content": "<image>q"}, answer], "images": ["cat.png"]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+class OneToken:
+    """A model that takes pictures, each as one token."""
+
+    token, fingerprint = "<|endoftext|>", "one"
+
+    def count(self, picture):
+        return 1
+
+
+SEEING = CHATML.replace(
+    "{{ m.content }}",
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}"
+    "{% if part.type == 'image' %}<|endoftext|>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}",
+)
+
+
+@pytest.mark.parametrize("before", [None, b"no picture"], ids=["missing", "broken"])
+def test_a_row_dropped_for_its_picture_comes_back_with_it(tmp_path, times_prepared, before):
+    path, cat = picture_rows(tmp_path), tmp_path / "cat.png"
+    if before is not None:
+        cat.write_bytes(before)
+    renderer = Renderer(chatml(), template=SEEING, images=OneToken())
+    for _ in range(2):
+        assert len(built(path, renderer, on_bad_row="skip").train) == 1
+    assert len(times_prepared) == 1
+    Pillow.new("RGB", (40, 30)).save(cat)
+    assert len(built(path, renderer, on_bad_row="skip").train) == 2
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path, kept, monkeypatch):
+    path = write(tmp_path / "d.jsonl", ("q", "a"))
+    original = build_module._prepare
+
+    def while_another_writes(*arguments):
+        write(path, ("q", "a"), ("r", "b"))
+        return original(*arguments)
+
+    monkeypatch.setattr(build_module, "_prepare", while_another_writes)
+    with pytest.raises(InputError, match=r"d\.jsonl: the file changed while it was read\. .*run again"):
+        built(path)
+    assert not list(kept.rglob(LAST_FILE))
+    monkeypatch.undo()
+    assert len(built(path, cache=False).train) == 2
+
+
+def test_what_is_said_of_a_folder_is_that_of_today(tmp_path, times_prepared):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    write(folder / "d.jsonl", ("q", "a"))
+    assert not any("not read" in note for note in built(folder).notes)
+    (folder / "script.py").write_text("", "utf-8")
+    assert any("1 other file is not read" in note for note in built(folder).notes)
+    assert len(times_prepared) == 1
+
+
+def test_equal_files_of_two_folders_keep_their_own_places(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "d.jsonl", ("q", "a"))
+        assert built(tmp_path / name / "*.jsonl").train[0].place.file == str(tmp_path / name / "d.jsonl")
+
+
+def test_the_same_relative_path_is_another_file_elsewhere(tmp_path, monkeypatch, times_prepared):
+    for name in ("a", "b", "a"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        write(tmp_path / name / "d.jsonl", ("q", "a"))
+        built("d.jsonl")
+    assert len(times_prepared) == 2
+
+
+@pytest.mark.parametrize("package", ["transformers", "tokenizers", "pypdfium2", "pillow"])
+def test_another_version_of_what_makes_them_prepares_anew(tmp_path, monkeypatch, times_prepared, package):
+    path = write(tmp_path / "d.jsonl", ("q", "a"))
+    built(path)
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.0.1" if name == package else version(name))
+    built(path)
+    assert len(times_prepared) == 2
+
+
+# --- the place they are kept in -------------------------------------------------------------------------------
+
+
+def a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "below"
+
+
+def nobody(tmp_path):
+    return "~nobody-of-that-name/cache"
+
+
+def read_only(tmp_path):
+    folder = tmp_path / "locked" / "prepared"
+    folder.mkdir(parents=True)
+    folder.chmod(0o555)
+    return folder.parent
+
+
+@pytest.mark.parametrize("place", [a_file, nobody, read_only])
+def test_a_place_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, caplog, place):
+    monkeypatch.setenv("TUNESMITH_CACHE", str(place(tmp_path)))
+    # Nothing is closed to the system's own user; the answer that all others get stands in for it.
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(os.stat(path).st_mode & 0o200))
     assert len(built(write(tmp_path / "d.jsonl", ("q", "a"))).train) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "prepared data are not kept" in caplog.text
+
+
+def test_a_lock_that_cannot_be_taken_is_no_error(tmp_path, caplog):
+    (cache_folder() / "prepared" / "k.lock").mkdir(parents=True)
+    value, temporary = prepared_as_text("k")
+    assert value == "k" and temporary is not None
+    assert "prepared data are not kept" in caplog.text
+
+
+@contextmanager
+def files_at_most(size: int):
+    """What a full disk does, without filling one: no file may grow beyond `size` bytes."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no limit of file sizes")
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, kept, monkeypatch, cache):
+    path = write(tmp_path / "d.jsonl", *[("the quick brown fox " * 5, f"{at}") for at in range(100)])
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with pytest.raises(WorkError, match="no room left on the disk"), files_at_most(20_000):
+        built(path, cache=cache)
+    assert not list(kept.rglob("*.arrow")) and not list(temporary.iterdir())
+
+
+# --- room, and other processes --------------------------------------------------------------------------------
+
+
+def prepared_as_text(key):
+    """Keep a file that holds its key, and read it."""
+
+    def write(folder):
+        (folder / "text").write_text(key)
+        (folder / LAST_FILE).write_text("{}")
+
+    return read_prepared(key, lambda folder: True, write, lambda folder: (folder / "text").read_text())
+
+
+@pytest.fixture
+def long_ago(kept):
+    """Make an entry of the place look unused for years."""
+
+    def maker(name):
+        folder = kept / "prepared" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "text").write_text(name)
+        os.utime(folder, (1, 1))
+        return folder
+
+    return maker
+
+
+def test_what_was_not_used_for_long_goes(long_ago, kept):
+    old = long_ago("old")
+    prepared_as_text("young")
+    assert prepared_as_text("new")[0] == "new"
+    assert not old.exists()
+    assert (kept / "prepared" / "young" / "text").is_file()
+
+
+def test_the_oldest_of_what_is_too_much_goes(kept, monkeypatch):
+    for age, key in ((30, "first"), (20, "second")):
+        prepared_as_text(key)
+        folder = kept / "prepared" / key
+        os.utime(folder, (folder.stat().st_mtime - age,) * 2)
+    monkeypatch.setattr("tunesmith.data.cache._MOST_BYTES", 10)  # room for one
+    prepared_as_text("third")
+    folders = {path.name for path in (kept / "prepared").iterdir() if path.is_dir()}
+    assert folders == {"second", "third"}
+
+
+@pytest.mark.parametrize("name", [".k.tmp", ".k.old"])
+def test_what_a_kill_left_behind_goes_after_a_day(long_ago, kept, name):
+    left, recent = long_ago(name), kept / "prepared" / ".j.tmp"
+    recent.mkdir()
+    prepared_as_text("new")
+    assert not left.exists() and recent.exists()
+
+
+def test_what_another_process_holds_stays(long_ago, kept):
+    held = [long_ago("held"), long_ago(".held.old")]
+    with FileLock(kept / "prepared" / "held.lock"):
+        prepared_as_text("new")
+        assert all(folder.exists() for folder in held)
+    prepared_as_text("newer")
+    assert not any(folder.exists() for folder in held)
+    assert (kept / "prepared" / "held.lock").exists()  # others may be about to take it
+
+
+def test_what_vanishes_while_room_is_made_is_no_error(long_ago):
+    vanishing, old = long_ago("vanishing"), long_ago("old")
+    (vanishing / "gone").symlink_to("nowhere")  # as a file that was listed and is not there any more
+    assert prepared_as_text("new")[0] == "new"
+    assert not old.exists()
+
+
+def test_many_at_once_prepare_and_make_room(long_ago):
+    for number in range(40):
+        long_ago(f"old{number}")
+    values = {}
+    threads = [
+        threading.Thread(target=lambda key=key: values.update({key: prepared_as_text(key)[0]}))
+        for key in "abcaabbc"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values == {"a": "a", "b": "b", "c": "c"}
+
+
+def test_waiting_for_another_process_is_said(kept, monkeypatch, caplog):
+    monkeypatch.setattr("tunesmith.data.cache._WAITING_IS_TOLD_AFTER_SECONDS", 0)
+    said = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda record: said.set()
+    logging.getLogger("tunesmith").addHandler(handler)
+    caplog.set_level(logging.INFO, "tunesmith")
+    values = []
+    thread = threading.Thread(target=lambda: values.append(prepared_as_text("k")[0]))
+    (kept / "prepared").mkdir(parents=True)
+    try:
+        with FileLock(kept / "prepared" / "k.lock"):
+            thread.start()
+            assert said.wait(30)
+            assert not values
+        thread.join(30)
+    finally:
+        logging.getLogger("tunesmith").removeHandler(handler)
+    assert values == ["k"]
+    assert "waiting for another process that prepares the same data" in caplog.text
+    assert "k.lock" in caplog.text
+
+
+def test_what_is_prepared_is_read_while_no_other_process_can_replace_it():
+    refused = []
+
+    def take_its_lock(folder):
+        try:
+            FileLock(folder.with_name("k.lock")).acquire(timeout=0)
+        except TimeoutError as error:
+            refused.append(error)
+
+    def read(folder):
+        thread = threading.Thread(target=take_its_lock, args=(folder,))
+        thread.start()
+        thread.join()
+
+    read_prepared("k", lambda folder: True, lambda folder: None, read)
+    assert len(refused) == 1
 
 
 def test_the_place_is_what_the_environment_says(monkeypatch, tmp_path):

@@ -202,7 +202,11 @@ def test_what_a_template_refuses_is_a_bad_row(template):
 @pytest.mark.parametrize(
     ("template", "found"),
     [
-        ("{% for m in messages %}{{ m.role }}{% endfor %}", "does not write what the assistant says"),
+        (
+            "{% for m in messages %}{{ m.content if m.role == 'user' else m.role }}{% endfor %}",
+            "does not write what the assistant says",
+        ),
+        ("{{ messages[-1].role }}", "does not write everything that the user says"),
         ("{{ messages[-1].content }}{% if add_generation_prompt %}<bot>{% endif %}", "differently"),
     ],
 )

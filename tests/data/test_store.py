@@ -1,5 +1,8 @@
 """The store: what goes in comes out, whole or in part, and its numbers are right."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,6 +113,34 @@ def test_many_batches_are_one_store(tmp_path, monkeypatch):
     assert [sample.place.line for sample in store[2:5]] == [2, 3, 4]
     with pytest.raises(IndexError):
         store[10]
+
+
+def mapped_pages(path) -> int:
+    """How many kB of a file's mapping are in this process's memory."""
+    resident, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text("utf-8").splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            resident += int(line.split()[1])
+    return resident
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells it")
+def test_reading_a_column_leaves_none_of_the_file_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("tunesmith.data.store._BATCH_SAMPLES", 50)
+    rows = [
+        [Draft((Strip([1, 2], (Stretch(1, 2, 1.0),)),), Place("f", at, at), "long " * 2000)]
+        for at in range(200)
+    ]
+    path = tmp_path / "s.arrow"
+    store = stored(path, rows)
+    prompts = store.column("prompt")
+    next(prompts)
+    batch = mapped_pages(path)
+    assert batch > 0
+    assert sum(len(prompt) for prompt in prompts) == 199 * 10_000
+    assert mapped_pages(path) < batch
 
 
 def test_the_fingerprint_tells_tokens_weights_and_order_apart(tmp_path):

@@ -355,7 +355,7 @@ def test_text_in_parts_is_joined_and_pictures_are_refused():
     renderer = Renderer(byte_level(("<s>", "</s>"), "</s>", template_named("vicuna"), "<s>"))
     parts = (Message("user", ("What ", "is it?")), Message("assistant", ("A ", "cat."), 1.0))
     assert renderer.text(parts, False) == "<s>USER: What is it? ASSISTANT: A cat.</s>"
-    with pytest.raises(BadRow, match="writes no pictures"):
+    with pytest.raises(InputError, match="the model reads none"):
         renderer.text([Message("user", (Image("cat.png", 8, 8), "What is it?"))], True)
 
 

@@ -91,6 +91,8 @@ def _kind(detail: ErrorDetails) -> str:
     }
     if detail["type"] == "missing" and isinstance(detail["loc"][-1], int):
         return "value"  # a list that is too short, not a key left out
+    if detail["loc"][-1:] == ("[key]",) and not isinstance(detail["loc"][-2], str):
+        return "no_text"  # a key that is none, in a block of whatever keys
     return kinds.get(detail["type"], "value")
 
 
@@ -180,6 +182,15 @@ def _key(path: Path, detail: ErrorDetails, tree: Any, place: Callable[[Path], st
     )
 
 
+def _no_text(path: Path, detail: ErrorDetails, tree: Any, place: Callable[[Path], str]) -> InputError:
+    return InputError(
+        f"`{dotted(path[:-1])}` has the key {path[-1]}",
+        where=place(path),
+        expected="text",
+        remedy="put it in quotes",
+    )
+
+
 def _value(path: Path, detail: ErrorDetails, tree: Any, place: Callable[[Path], str]) -> InputError:
     value = value_at(path, tree)
     expected, where = expected_at(path) or "a value that a recipe can hold", place(path)
@@ -201,7 +212,8 @@ def _cure(value: Any, expected: str, path: Path, *, from_file: bool) -> str | No
             return "take the quotes away"
         if expected.startswith("a block") and types_at(path):
             if not from_file:
-                return f"set its keys, such as {dotted(path)}.{keys_at(path)[0]}=VALUE"
+                first = next(iter(keys_at(path)), "FIELD")
+                return f"set its keys, such as {dotted(path)}.{first}=VALUE"
             return f"give it as lines `key: value`, indented below `{path[-1]}:`"
         choices = re.findall(r"`([^`]+)`", expected)
         near = nearest(value, choices)
@@ -220,5 +232,6 @@ _TELL: dict[str, Callable[[Path, ErrorDetails, Any, Callable[[Path], str]], Inpu
     "unknown": _unknown,
     "rule": _rule,
     "key": _key,
+    "no_text": _no_text,
     "value": _value,
 }

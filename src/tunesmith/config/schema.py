@@ -138,7 +138,8 @@ class Data(Block):
     )
     loss_on: Literal["all_turns", "last_turn", "everything"] = Field(
         "all_turns",
-        description="Which tokens carry loss: all answers, the last one of each chat, or every token, prompts too.",
+        description="Which tokens carry loss: all answers, the last one of each chat, or every token, prompts too, "
+        "whatever weights the messages have.",
     )
     thinking: Literal["keep", "drop"] = Field(
         "keep", description="What a row's assistant thought before it answered: trained, or left out."

@@ -48,6 +48,11 @@ def any_of(words: Sequence[str], *, joined_by: str = "or") -> str:
     return f"{', '.join(words[:-1])} {joined_by} {words[-1]}"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `1,200 rows`; `many` where it is not `one` with an s."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {many or one + 's'}"
+
+
 # ---- the schema as a tree of types
 
 
@@ -84,6 +89,8 @@ def types_at(path: Path, root: Any = Recipe) -> list[Any]:
             if get_origin(kind) is tuple:
                 item = get_args(kind)[0]
                 below += [item] if isinstance(part, int) else types_at((part,), item)
+            elif get_origin(kind) is dict:
+                below.append(get_args(kind)[1])
             elif _is_block(kind) and part in kind.model_fields:
                 below.append(type_of(kind.model_fields[part]))
         kinds = below
@@ -134,6 +141,8 @@ def type_in_words(kind: Any, limits: Sequence[Any] = ()) -> str:
         return any_of([f"`{value}`" for value in get_args(kind)])
     if origin is tuple:
         return _list_in_words(get_args(kind), limits)
+    if origin is dict:  # `columns` alone
+        return "a block of `field: column` lines"
     if _is_block(kind):
         shown = [f"`{key}`" for key in kind.model_fields][:_KEYS_SHOWN]
         more = ", ..." if len(kind.model_fields) > _KEYS_SHOWN else ""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
-import transformers
 
 from tunesmith import __version__
 from tunesmith.config.schema import Data, Source
-from tunesmith.data.cache import LAST_FILE, prepared_folder
+from tunesmith.data.cache import LAST_FILE, read_prepared
 from tunesmith.data.flow import Flow, Seen, Side, run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
@@ -27,7 +27,10 @@ from tunesmith.errors import InputError, Problems
 from tunesmith.rundir import read_json, write_json
 
 MOST_PROBLEMS_SHOWN = 20
-_FORM = 2  # of the store; a change of it makes kept data anew
+FILES_SHOWN = 5  # a format
+_FORM = 3  # of the store and of what lies beside it; a change of it makes kept data anew
+# Whose versions may change what is read, or which tokens it becomes.
+_MAKERS = ("transformers", "tokenizers", "jinja2", "pyarrow", "pypdfium2", "pillow")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class _Sources:
     def sides(self) -> dict[str, tuple[Found, ...]]:
         return {"train": self.train} | ({"eval": self.eval} if self.eval is not None else {})
 
+    def all(self) -> list[Found]:
+        return [found for founds in self.sides().values() for found in founds]
+
 
 def build(
     data: Data, consumes: type, renderer: Renderer, seed: int, *, learn_chosen: bool = False
@@ -70,36 +76,36 @@ def build(
         learn_chosen: of rows that say which answer is better, learn that one.
 
     Raises:
-        InputError: something is wrong with a file; `Problems` where it is several things.
+        InputError: something is wrong with a file, or it changed meanwhile; `Problems` where it is several things.
         WorkError: the disk is full.
     """
     sources, missing = _find_all(data)
+    stamps = {file: _stamp(file) for found in sources.all() for file in found.files}
     renderer = replace(renderer, everything=data.loss_on == "everything")
 
     def write(folder: Path) -> None:
         flow = Flow(data, consumes, learn_chosen, renderer, seed, missing)
         sides = _prepare(sources, flow, folder)
-        notes = [note for founds in sources.sides().values() for found in founds for note in found.notes]
+        _must_be_unchanged(stamps)
         prepared = {
             "ledgers": _ledgers(sides, *_stores(folder, data, seed)),
             "samples": [len(SampleStore(folder / f"{name}.arrow")) for name in ("train", "eval")],
             "formats": flow.formats,
-            "notes": [*notes, *_notes(flow)],
+            "notes": _notes(flow),
             "pictures": [[path, *_stamp(path)] for path in sorted(flow.images)],
         }
         write_json(folder / LAST_FILE, prepared)
 
-    key = _key(data, consumes, renderer, seed, learn_chosen, sources)
+    def read(folder: Path) -> tuple[dict[str, Any], SampleStore, SampleStore]:
+        return read_json(folder / LAST_FILE), *_stores(folder, data, seed)
+
     keep = data.cache and not missing  # with files missing, the others are only looked through
-    folder, temporary = prepared_folder(key, _is_good, write, keep=keep)
-    prepared = read_json(folder / LAST_FILE)
-    return DataSet(
-        *_stores(folder, data, seed),
-        prepared["ledgers"],
-        prepared["formats"],
-        tuple(prepared["notes"]),
-        temporary,
-    )
+    key = _key(data, consumes, renderer, seed, learn_chosen, sources) if keep else None
+    (prepared, train, held_out), temporary = read_prepared(key, _is_good, write, read)
+    # What else lies in a folder is no part of the key, so what is said of it is never kept.
+    of_files = [note for found in sources.all() for note in found.notes]
+    notes = (*of_files, *prepared["notes"])
+    return DataSet(train, held_out, prepared["ledgers"], prepared["formats"], notes, temporary)
 
 
 def _find_all(data: Data) -> tuple[_Sources, list[InputError]]:
@@ -122,14 +128,25 @@ def _key(
     data: Data, consumes: type, renderer: Renderer, seed: int, learn_chosen: bool, sources: _Sources
 ) -> str:
     """What prepared data depend on: content, recipe, template, tokenizer, and the versions of what makes them."""
+    paths = [path for found in sources.all() for path in (*found.files, found.source.images) if path]
     parts = [
-        [_FORM, __version__, transformers.__version__, tokenizers.__version__],
+        [_FORM, __version__, {name: _version(name) for name in _MAKERS}],
         data.model_dump(mode="json", exclude={"cache"}),
+        # Pictures are looked for beside the files: elsewhere, the same relative path leads to others.
+        None if all(map(os.path.isabs, paths)) else os.getcwd(),
         [consumes.__name__, seed, learn_chosen],
         [renderer.encoder.fingerprint, *renderer.settings()],
         {side: [digest(found) for found in founds] for side, founds in sources.sides().items()},
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    """The version that is installed; some packages are optional."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 # --- preparing ----------------------------------------------------------------------------------------------------
@@ -172,19 +189,34 @@ def _ledgers(
     }
 
 
-def _stamp(path: str) -> list[int]:
-    """What tells a changed file, without reading it."""
+def _stamp(path: str | Path) -> list[int]:
+    """What tells a changed file, without reading it, and one that is not there from one that is."""
     try:
-        status = Path(path).stat()
-    except OSError:
+        status = os.stat(path)
+    except (
+        OSError,
+        ValueError,
+    ):  # a row may name anything as a picture, such as a path with a null character
         return [-1, -1]
     return [status.st_size, status.st_mtime_ns]
+
+
+def _must_be_unchanged(stamps: Mapping[Path, list[int]]) -> None:
+    """Raise an InputError if a file is no longer what it was before its content was looked at."""
+    for file, stamp in stamps.items():
+        if _stamp(file) != stamp:
+            raise InputError(
+                "the file changed while it was read",
+                where=str(file),
+                remedy="wait until it is whole, and run again",
+            )
 
 
 def _is_good(folder: Path) -> bool:
     """Whether kept data can be taken: undamaged, and the pictures in them are what they were.
 
-    Pictures are no part of the data files, whose content the key tells; a changed one may have another size.
+    Pictures are no part of the data files, whose content the key tells; a changed one may have another size, and one
+    that was not there or broken, so that its row was dropped, may be good now.
     """
     try:
         prepared = read_json(folder / LAST_FILE)
@@ -241,7 +273,7 @@ def _must_hold_rows(side: Side, kept: SampleStore, block: str) -> None:
 
 
 def _notes(flow: Flow) -> list[str]:
-    notes = list(flow.notes)
+    notes = _notes_of_formats(flow)
     if flow.consumes is Conversation:
         notes += flow.renderer.notes()
 
@@ -259,12 +291,27 @@ def _notes(flow: Flow) -> list[str]:
         flow.guarded,
         "special tokens stand in messages and are read as plain text (`control_tokens: tokens` reads them as tokens)",
     )
+    add(flow.control, "special tokens stand in texts and are read as the tokens they name")
     add(flow.thoughts, "what the assistant thought before it answered is left out")
     add(flow.chosen, "of rows that say which answer is better, only the better (or good) ones are learned")
     add(
         flow.lone_tokens,
         "texts end in a piece of a single token, which has nothing to be predicted from and is left out",
     )
+    return notes
+
+
+def _notes_of_formats(flow: Flow) -> list[str]:
+    """The format of each file; of many files with the same one, of the first few."""
+    files: dict[str, list[str]] = {}
+    for file, name in flow.formats.items():
+        files.setdefault(f"format {name}{'' if file in flow.named else ', detected'}", []).append(file)
+    notes = []
+    for how, same in files.items():
+        notes += [f"{file}: {how}" for file in same[:FILES_SHOWN]]
+        more = len(same) - FILES_SHOWN
+        if more > 0:
+            notes.append(f"and {more} more {'file' if more == 1 else 'files'}: {how}")
     return notes
 
 
@@ -291,10 +338,8 @@ def _split(store: SampleStore, share: float, seed: int) -> tuple[SampleStore, Sa
             remedy="set data.eval to null, or add rows",
         )
     held = min(max(1, round(share * count)), count - 1)
-    lots = np.array(
-        [int.from_bytes(hashlib.sha256(f"{seed}:{at}".encode()).digest()[:8], "big") for at in range(count)],
-        np.uint64,
-    )
+    digests = (hashlib.sha256(f"{seed}:{at}".encode()).digest() for at in range(count))
+    lots = np.fromiter((int.from_bytes(digest[:8], "big") for digest in digests), np.uint64, count)
     is_held = np.zeros(count, bool)
     is_held[np.argsort(lots, kind="stable")[:held]] = True
     of_samples = is_held[store.rows]

@@ -67,39 +67,40 @@ class Encoding(Protocol):
 
 
 class Encoder:
-    """A tokenizer, and the marks of its special tokens.
+    """A tokenizer, and the marks of the tokens that no message may write.
 
     Args:
         tokenizer: a transformers tokenizer.
         control_tokens: "text" guards messages with marks, "tokens" reads them as the tokenizer does.
+        template: the chat template's text. Tokens in it that the tokenizer does not call special (DeepSeek's
+            `<｜User｜>`, `<tool_call>`) are guarded too, in what users and tools say.
     """
 
-    def __init__(self, tokenizer: Tokenizer, control_tokens: str = "text") -> None:
+    def __init__(self, tokenizer: Tokenizer, control_tokens: str = "text", template: str = "") -> None:
         self.tokenizer = tokenizer
         self.guards = control_tokens == "text"
         added = tokenizer.added_tokens_decoder
         self.special_ids = frozenset(token for token, kind in added.items() if kind.special)
-        self._names = sorted({added[token].content for token in self.special_ids}, key=lambda n: (-len(n), n))
+        self.special_names = _longest_first({added[token].content for token in self.special_ids})
+        others = {token: kind.content for token, kind in added.items() if not kind.special}
+        written = {token for token, name in others.items() if name.strip() and name in template}
+        self._guarded_ids = self.special_ids | written
+        self._written_names = _longest_first({others[token] for token in written} | set(self.special_names))
         self._mark_of: dict[str, str] = {}
         self._marked_names: list[str] = []
         # The backend encodes many texts at once on all cores; a tokenizer written in Python has none.
         self._backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         self._lock = threading.Lock()  # plain-text encoding switches a setting of the shared backend
 
-    @property
-    def special_names(self) -> Sequence[str]:
-        """The strings of all special tokens."""
-        return self._names
-
     # --- marks -------------------------------------------------------------------------------------------------
 
-    def mark(self, text: str, *, by_assistant: bool = False) -> str:
-        """A message's text with its special tokens' strings marked."""
+    def mark(self, text: str, role: str = "user") -> str:
+        """What a role says, with the strings of tokens that it may not write marked."""
         if not self.guards:
             return text
         if not text.isascii():  # a character that serves as a mark here gets a mark itself
             text = _MARKS.sub(lambda match: self._mark(match[0]), text)
-        pattern = self._in_answers if by_assistant else self._anywhere
+        pattern = self._patterns.get(role, self._patterns["user"])
         if pattern is None or self._openings.isdisjoint(text):
             return text
         return pattern.sub(lambda match: self._mark(match[0]), text)
@@ -122,18 +123,24 @@ class Encoder:
         """Whether special tokens' strings stand in a message of this rendering."""
         return self.guards and not text.isascii() and _MARKS.search(text) is not None
 
+    def holds_special(self, text: str) -> bool:
+        """Whether special tokens' strings stand in a text."""
+        pattern = self._patterns["system"]
+        return pattern is not None and not self._openings.isdisjoint(text) and bool(pattern.search(text))
+
     @cached_property
     def _openings(self) -> frozenset[str]:
-        """The characters that special tokens begin with: a text without them needs no search."""
-        return frozenset(name[0] for name in self._names)
+        """The characters that guarded tokens begin with: a text without them needs no search."""
+        return frozenset(name[0] for name in self._written_names)
 
     @cached_property
-    def _anywhere(self) -> re.Pattern[str] | None:
-        return _any_of(self._names)
-
-    @cached_property
-    def _in_answers(self) -> re.Pattern[str] | None:
-        return _any_of([name for name in self._names if name not in _THINKING_TAGS])
+    def _patterns(self) -> dict[str, re.Pattern[str] | None]:
+        """What is searched for in the text of a role."""
+        return {
+            "system": _any_of(self.special_names),
+            "assistant": _any_of([name for name in self.special_names if name not in _THINKING_TAGS]),
+            "user": _any_of(self._written_names),
+        }
 
     # --- ids ---------------------------------------------------------------------------------------------------
 
@@ -182,17 +189,22 @@ class Encoder:
                 continue
             if at % 2:
                 name = self._marked_names[ord(part) - _FIRST_MARK]
-                plain = self._in_mid_text(name, plain=True)
-                if not self.special_ids.isdisjoint(plain):
-                    raise BadRow(
-                        f"a message holds {name!r}, and this tokenizer knows no way to write it as plain text",
-                        remedy="take it out of the row, or set `control_tokens: tokens` under data",
-                    )
-                ids += plain
+                ids += self._as_plain_text(name)
             elif ids or in_mid_text:
                 ids += self._in_mid_text(part, plain=False)
             else:
                 ids += self._encode(part)
+        return ids
+
+    def _as_plain_text(self, name: str) -> list[int]:
+        ids = self._in_mid_text(name, plain=True)
+        if not self._guarded_ids.isdisjoint(ids):  # tokens that are not special are not split; two parts are
+            ids = [*self._in_mid_text(name[:1], plain=True), *self._in_mid_text(name[1:], plain=True)]
+        if not self._guarded_ids.isdisjoint(ids):
+            raise BadRow(
+                f"a message holds {name!r}, and this tokenizer knows no way to write it as plain text",
+                remedy="take it out of the row, or set `control_tokens: tokens` under data",
+            )
         return ids
 
     def _in_mid_text(self, text: str, *, plain: bool) -> list[int]:
@@ -217,6 +229,10 @@ class Encoder:
             return hashlib.sha256(self._backend.to_str().encode()).hexdigest()
         vocabulary = sorted(getattr(self.tokenizer, "get_vocab", dict)().items())
         return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
+
+
+def _longest_first(names: set[str]) -> list[str]:
+    return sorted(names, key=lambda name: (-len(name), name))
 
 
 def _any_of(names: Sequence[str]) -> re.Pattern[str] | None:

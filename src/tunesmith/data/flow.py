@@ -6,6 +6,7 @@ Encoding runs on all cores in a thread of its own; meanwhile this one renders th
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from typing import NamedTuple
 from tunesmith.config.schema import Data, Source
 from tunesmith.data.converters import convert, detect
 from tunesmith.data.converters.base import Format, bad_row
+from tunesmith.data.converters.images import BadPicture
 from tunesmith.data.encode import Encoding
 from tunesmith.data.readers import Found, read
 from tunesmith.data.render import Outline, Renderer
 from tunesmith.data.reshape import (
+    evenly,
     has_thoughts,
     only_last_turn,
     split,
@@ -93,10 +96,11 @@ class Flow:
     rewritten: Seen = field(default_factory=Seen)
     guarded: Seen = field(default_factory=Seen)
     thoughts: Seen = field(default_factory=Seen)
+    control: Seen = field(default_factory=Seen)
     lone_tokens: Seen = field(default_factory=Seen)
     chosen: Seen = field(default_factory=Seen)
     formats: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)  # files whose format the recipe names
     images: set[str] = field(default_factory=set)
 
     def problem(self, error: InputError) -> None:
@@ -171,12 +175,14 @@ class _SourceFile:
     def take(self, rows: Iterable[SourceRow]) -> None:
         rows = iter(rows)
         first = list(islice(rows, ROWS_TO_DETECT_BY))
-        if all(row.problem for row in first):  # nothing to detect a format on
-            for row in chain(first, rows):
+        while all(row.problem for row in first):  # nothing to detect a format on
+            if not first:
+                return
+            for row in first:
                 self.side.read += 1
                 if row.problem:
                     self._refuse(row.problem, row.place)
-            return
+            first = list(islice(rows, ROWS_TO_DETECT_BY))
         format = detect(first, self.source)
         self._must_suit_the_method(format)
         self._says(format)
@@ -193,8 +199,8 @@ class _SourceFile:
         if format.name not in self.side.formats:
             self.side.formats.append(format.name)
         self.flow.formats[self.file] = format.name
-        how = "" if self.source.format else ", detected"
-        self.flow.notes.append(f"{self.file}: format {format.name}{how}")
+        if self.source.format:
+            self.flow.named.add(self.file)
 
     def _must_suit_the_method(self, format: Format) -> None:
         consumes = self.flow.consumes
@@ -238,10 +244,10 @@ class _SourceFile:
         name = row.value.get(column)
         if name is None:
             return
-        first = self.ids.setdefault(hash(str(name)), row.place.line)
-        if first != row.place.line:
+        first = self.ids.setdefault(hash(str(name)), row.place.row)
+        if first != row.place.row:
             raise bad_row(
-                f"field {column!r} of row {row.place.row} is {str(name)[:40]!r}, which line {first} has too",
+                f"field {column!r} of row {row.place.row} is {str(name)[:40]!r}, which row {first} has too",
                 row.place,
                 expected="an id of its own",
             )
@@ -263,7 +269,22 @@ class _SourceFile:
             value = without_thoughts(value)
         if flow.data.loss_on == "last_turn":
             value = only_last_turn(value)
-        return value if self.source.weight == 1 else weighted(value, self.source.weight)
+        elif flow.data.loss_on == "everything":
+            value = evenly(value)
+        return self._weighted(value, place)
+
+    def _weighted(self, value: Conversation, place: Place) -> Conversation:
+        if self.source.weight == 1:
+            return value
+        heavier = weighted(value, self.source.weight)
+        for before, after in zip(value.messages, heavier.messages, strict=True):
+            if before.loss and not 0 < after.loss < math.inf:
+                raise bad_row(
+                    f"a message's weight {before.loss:g} times the source's {self.source.weight:g} is {after.loss:g}",
+                    place,
+                    expected="a finite number above 0",
+                )
+        return heavier
 
     # --- text -> tokens ----------------------------------------------------------------------------------------
 
@@ -291,19 +312,28 @@ class _SourceFile:
                 if drafts:
                     _must_teach(drafts, row.place)
                     self.writer.add(drafts)
+                    self._note(row)
             except BadRow as error:
                 error.where = error.where or str(row.place)
                 self._refuse(error, row.place)
+
+    def _note(self, row: _Row) -> None:
+        """Remember of a kept row what its user should know."""
+        flow = self.flow
+        if isinstance(row.value, Text):
+            if flow.renderer.encoder.holds_special(row.value.text):
+                flow.control.at(row.place)
+        elif row.outline is not None:
+            if any(turn.rewritten for turn in row.outline.turns):
+                flow.rewritten.at(row.place)
+            if row.outline.guarded:
+                flow.guarded.at(row.place)
 
     def _chat_drafts(self, row: _Row, encoding: Encoding | None) -> list[Draft]:
         """The samples of a chat: one, but for a long one that is split; none for one that is too long."""
         assert row.outline is not None and isinstance(row.value, Conversation)
         flow, limit = self.flow, self.flow.data.max_length
         rendered = flow.renderer.finish(row.outline, encoding)
-        if rendered.rewritten:
-            flow.rewritten.at(row.place)
-        if row.outline.guarded:
-            flow.guarded.at(row.place)
         length = longest_path(rendered.strips)
         if length <= limit:
             return [self._draft(row.value, rendered.strips, row.place, WHOLE)]
@@ -313,7 +343,8 @@ class _SourceFile:
         if flow.data.on_long == "truncate":
             pieces, change = [truncated(row.value, self._length, limit)], TRUNCATED
         else:
-            pieces, change = split(row.value, self._length, limit), SPLIT
+            everything = flow.data.loss_on == "everything"
+            pieces, change = split(row.value, self._length, limit, keep_all=everything), SPLIT
         drafts = []
         for piece in pieces:
             strips = flow.renderer.rendered(piece).strips
@@ -364,6 +395,8 @@ class _SourceFile:
     def _refuse(self, error: BadRow, place: Place) -> None:
         """Count a bad row as dropped, or remember it as a problem."""
         if self.flow.data.on_bad_row == "skip" or isinstance(error, _NotLearned):
+            if isinstance(error, BadPicture):
+                self.flow.images.update(error.files)
             self.side.dropped.append(Dropped(place, drop_reason(error)))
         else:
             self.flow.problem(error)
@@ -398,7 +431,7 @@ def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
     for row in rows:
         chunk.append(row)
         if row.outline is not None:
-            characters += len(row.outline.joint or "")
+            characters += sum(len(turn.shown) + len(turn.full) for turn in row.outline.turns)
         elif isinstance(row.value, Text):
             characters += len(row.value.text)
         if len(chunk) >= _CHUNK_ROWS or characters >= _CHUNK_CHARACTERS:

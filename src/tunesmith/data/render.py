@@ -23,15 +23,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from tunesmith.data.answer_ends import AnswerEnds, position_of
-from tunesmith.data.chat_text import ChatText, ImageTokens
+from tunesmith.data.chat_text import ChatText, ImageTokens, template_text
 from tunesmith.data.encode import Encoder, Encoding, Tokenizer
 from tunesmith.data.schema import BadRow, Conversation, Message, Stretch, Strip
-from tunesmith.data.written import must_be_shown, must_be_written
+from tunesmith.data.written import must_be_shown, must_be_written, must_keep_thoughts
 from tunesmith.errors import InputError
 from tunesmith.segments import Tree
 
@@ -105,6 +105,7 @@ class Renderer:
         images: how pictures stand in the prompt; None: the model reads none.
         everything: every token of a conversation carries loss, prompts too.
         control: the tokens that the template is written with, where it is known: see `notes`.
+        day: what a template that writes today's date takes for today.
     """
 
     tokenizer: Tokenizer
@@ -115,6 +116,7 @@ class Renderer:
     images: ImageTokens | None = None
     everything: bool = False
     control: tuple[str, ...] = ()
+    day: date = field(default_factory=date.today)
     _openings: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,11 +127,11 @@ class Renderer:
     @cached_property
     def encoder(self) -> Encoder:
         """The tokenizer as this renderer uses it."""
-        return Encoder(self.tokenizer, self.control_tokens)
+        return Encoder(self.tokenizer, self.control_tokens, self._template_text)
 
     @cached_property
     def _chat(self) -> ChatText:
-        return ChatText(self.encoder, self.template, self.images)
+        return ChatText(self.encoder, self.template, self.images, self.day)
 
     @cached_property
     def _ends(self) -> AnswerEnds:
@@ -207,10 +209,14 @@ class Renderer:
         """
         messages = self._with_system(conversation.messages)
         learned = [at for at, message in enumerate(messages) if message.loss]
+        if not learned:
+            raise BadRow("no answer is to be learned", expected="an assistant's message with a weight above 0")
         if self.everything:
             learned = learned[-1:]
         turns = tuple(self._turn(messages, at, conversation.tools) for at in learned)
         joint = turns[-1].full
+        if self.everything:
+            must_keep_thoughts(messages, joint, self.encoder.mark)
         if self.encoder.is_marked(joint):
             return Outline(turns, None, True)
         for turn in turns:
@@ -237,7 +243,7 @@ class Renderer:
             full = self._as_if_unthought(messages, at, shown, tools) or full
         tail = self._ends.tail(messages[:at], message, full, tools)
         if full.startswith(shown):
-            must_be_written(message, full[len(shown) :], partial(self.encoder.mark, by_assistant=True))
+            must_be_written(message, full[len(shown) :], self.encoder.mark)
         if not full.startswith(shown) or len(full) - len(tail) <= len(shown):
             raise BadRow(
                 "the chat template renders a finished answer differently from what it shows the model before the "
@@ -412,7 +418,7 @@ class Renderer:
                 f"the template writes {', '.join(unknown)}, which are no special tokens of this tokenizer: they are "
                 "trained as ordinary text, and the same text in a message can pass for them"
             )
-        if _writes_the_date(self._template_text):
+        if self._chat.is_dated:
             notes.append("the template writes today's date into the prompt, so the tokens depend on the day")
         return tuple(notes)
 
@@ -430,13 +436,10 @@ class Renderer:
 
     @property
     def _template_text(self) -> str:
-        """The template in force; several named ones as one text."""
-        template = self.template if self.template is not None else self.tokenizer.chat_template
-        return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+        return template_text(self.tokenizer, self.template)
 
     def settings(self) -> list[Any]:
         """All that rendering depends on besides the tokenizer, as JSON values."""
-        day = date.today().isoformat() if _writes_the_date(self._template_text) else None
         return [
             self._template_text,
             self.system,
@@ -444,7 +447,9 @@ class Renderer:
             self.control_tokens,
             self.images.fingerprint if self.images else None,
             self.everything,
-            day,
+            self.tokenizer.eos_token_id,
+            {name: str(token) for name, token in getattr(self.tokenizer, "special_tokens_map", {}).items()},
+            self.day.isoformat() if self._chat.is_dated else None,
         ]
 
     def fingerprint(self) -> str:
@@ -462,12 +467,8 @@ class Renderer:
         ]
         has_template = self.template is not None or self.tokenizer.chat_template is not None
         ids = self.prompt(chat) if has_template else self.text_ids(chat[0].text)
-        parts = [self._template_text, self.system, sorted(self.end_ids), ids]
+        parts = [self._template_text, self.system, sorted(self.end_ids), self.control_tokens, ids]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _writes_the_date(template: str) -> bool:
-    return "strftime_now" in template
 
 
 def _end_of(text: str) -> str:

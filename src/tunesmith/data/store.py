@@ -291,6 +291,7 @@ class SampleStore(Sequence[Sample]):
                 batch = int(batches[run[0]])
                 inside = pa.array(numbers[run] - self._file.starts[batch])
                 yield from self._file.batches[batch].record.column(name).take(inside).to_pylist()
+                self._file.release()
 
     def place(self, at: int) -> Place:
         """Where a sample comes from."""

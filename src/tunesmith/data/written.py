@@ -10,7 +10,7 @@ from tunesmith.data.schema import BadRow, Message
 
 _OTHER = "name a template that does as data.template (`tunesmith recipes templates` lists those there are)"
 
-Mark = Callable[[str], str]  # how a message's text stands in a rendering: see encode.py
+Mark = Callable[[str, str], str]  # how what a role says stands in a rendering: see encode.py
 
 
 def must_be_shown(
@@ -19,7 +19,7 @@ def must_be_shown(
     """Check the prompt of an answer.
 
     Raises:
-        BadRow: the tools or a tool's result are missing from the prompt.
+        BadRow: the tools, what a system prompt, a user or a tool says, or an earlier call is missing from the prompt.
     """
     for tool in tools:
         name = tool.get("function", tool).get("name")
@@ -28,8 +28,16 @@ def must_be_shown(
                 f"the chat template writes no tools: {name!r} is missing from the prompt", remedy=_OTHER
             )
     for earlier in history:
-        if earlier.role == "tool" and not _is_in(mark(earlier.text), shown):
-            raise BadRow("the chat template does not write what a tool gave", remedy=_OTHER)
+        if earlier.role != "assistant" and not _says(earlier, shown, mark):
+            what = {"tool": "what a tool gave", "user": "everything that the user says"}.get(
+                earlier.role, "every system prompt"
+            )
+            raise BadRow(f"the chat template does not write {what}", remedy=_OTHER)
+        for call in earlier.tool_calls:
+            if mark(call.name, "user") not in shown:
+                raise BadRow(
+                    f"the chat template does not write the earlier call of {call.name!r}", remedy=_OTHER
+                )
 
 
 def must_be_written(message: Message, answer: str, mark: Mark) -> None:
@@ -40,15 +48,34 @@ def must_be_written(message: Message, answer: str, mark: Mark) -> None:
     """
     for call in message.tool_calls:
         times = sum(other.name == call.name for other in message.tool_calls)
-        if answer.count(call.name) < times:
+        if answer.count(mark(call.name, "user")) < times:
             raise BadRow(f"the chat template does not write every call of {call.name!r}", remedy=_OTHER)
-    if message.tool_calls and not _is_in(mark(message.text), answer):
+    if message.tool_calls and not _says(message, answer, mark):
         raise BadRow("the chat template does not write the text beside a call", remedy=_OTHER)
-    if not _is_in(mark(message.thinking or ""), answer):
+    if not _is_in(mark(message.thinking or "", "assistant"), answer):
         raise BadRow(
             "the chat template does not write what the assistant thought",
             remedy=f"leave it out with `thinking: drop` under data, or {_OTHER}",
         )
+
+
+def must_keep_thoughts(messages: Sequence[Message], text: str, mark: Mark) -> None:
+    """Check a chat of which every token is learned: thinking templates leave earlier thoughts out.
+
+    Raises:
+        BadRow: a thought is missing.
+    """
+    if not all(_is_in(mark(message.thinking or "", "assistant"), text) for message in messages):
+        raise BadRow(
+            "the chat template leaves out what the assistant thought in an earlier turn",
+            remedy="with `loss_on: everything` such a chat needs `thinking: drop` under data; `loss_on: all_turns` "
+            "learns each thought where it was thought",
+        )
+
+
+def _says(message: Message, rendered: str, mark: Mark) -> bool:
+    parts = (message.content,) if isinstance(message.content, str) else message.content
+    return all(_is_in(mark(part, message.role), rendered) for part in parts if isinstance(part, str))
 
 
 def _is_in(text: str, rendered: str) -> bool:

@@ -30,6 +30,7 @@ class Choices:
     row_tokens: int
     packed_rows: bool  # several sequences a row, through the segment attention
     packed_rows_because: str
+    day: str = ""  # for templates that write the date; a run that goes on tomorrow keeps it
 
 
 def choose_compute(recipe: Recipe, stored: Choices | None) -> tuple[str, str, int]:

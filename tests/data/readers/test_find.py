@@ -226,6 +226,12 @@ def test_exactly_so_many_are_drawn(tmp_path_factory, count, data, seed):
 # ---- the digest
 
 
+def test_the_digest_tells_the_folders_of_equal_files_apart(make):
+    folder = make("a/x.jsonl", "b/x.jsonl")
+    (folder / "b/x.jsonl").write_bytes((folder / "a/x.jsonl").read_bytes())
+    assert digest(found(folder / "a")) != digest(found(folder / "b"))
+
+
 def test_the_digest_tells_content_names_and_order(make):
     folder = make("a.jsonl", "b.jsonl")
     first = digest(found(folder))

@@ -21,18 +21,39 @@ from urllib.parse import unquote
 from tunesmith import optional
 from tunesmith.config.schema import Source
 from tunesmith.data.converters.base import Row, bad_row, list_of, named, text_of
-from tunesmith.data.schema import Image, Place
+from tunesmith.data.schema import BadRow, Image, Place
 from tunesmith.data.words import kind_of
 
 # Between two markers stands no third; without that rule, a text full of opening ones would take a square of time.
 VISION = re.compile(r"<\|vision_start\|>((?:(?!<\|vision_).)*)<\|vision_end\|>")
 _PLACES = re.compile(rf"{VISION.pattern}|<image>")
+# `<image>` where a person would hardly write it of the HTML or XML element, whose end is not far.
+_LOOKS_LIKE_A_PLACE = re.compile(r"\A<image>|^[ \t]*<image>[ \t\r]*$", re.MULTILINE)
+_LOOKS_LIKE_A_FIELD = re.compile(r"image|img|picture|photo", re.IGNORECASE)
+_OTHER_MEDIA = re.compile(r"<(?:video|audio)>")
+_OTHER_FIELDS = frozenset(("video", "videos", "audio", "audios"))
 _PAD = re.compile(r"(<\|image_pad\|>)+")  # how Qwen's own files fill the space between the markers
 _URL = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MOST_PIXELS = 64_000_000
 _ORIENTATION, _LYING = 0x0112, {5, 6, 7, 8}  # EXIF's tag, and its values for a picture stored on its side
 _NOT_THERE = Image("", 0, 0)  # stands in for a picture until the counts are compared, then never leaves
+
+
+class BadPicture(BadRow):
+    """A row that cannot be used for a picture in it: once one of `files` is there, or is another, perhaps it can."""
+
+    def __init__(
+        self,
+        found: str,
+        place: Place,
+        files: Sequence[str],
+        *,
+        expected: str | None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(found, where=str(place), expected=expected, remedy=remedy)
+        self.files = tuple(map(os.path.abspath, files))
 
 
 class Pictures:
@@ -42,6 +63,7 @@ class Pictures:
         self._place, self._source = place, source
         self._field = "images" if "images" in row else "image" if "image" in row else None
         self._paths = self._listed(row[self._field]) if self._field else []
+        self._row = row
         self._places = 0
 
     def _listed(self, value: Any) -> list[Any]:
@@ -52,16 +74,19 @@ class Pictures:
         return value if isinstance(value, list) else [value]
 
     def in_text(self, text: str) -> str | tuple[str | Image, ...]:
-        """A user's text with its pictures in place; `<image>` is plain text in a row that lists none.
+        """A user's text with its pictures in place; in a row that lists none, `<image>` inside a sentence is plain text.
 
         Raises:
-            BadRow: a picture cannot be used.
+            BadRow: a picture cannot be used, or the text shows a place for one that is nowhere.
         """
+        if not _OTHER_FIELDS.isdisjoint(self._row):
+            self._must_show_no_other_media(text)
         parts: list[str | Image] = []
         end = 0
         for match in _PLACES.finditer(text):
             path = match[1]
             if path is None and self._field is None:
+                self._must_be_plain(text)
                 continue
             parts.append(text[end : match.start()])
             if path is None or path == "<image>" or _PAD.fullmatch(path):
@@ -72,6 +97,31 @@ class Pictures:
                 )
             end = match.end()
         return joined([*parts, text[end:]]) if parts else text
+
+    def _must_be_plain(self, text: str) -> None:
+        """Raise BadRow where `<image>` is meant for a picture, though the row has none in `images`."""
+        field = next((name for name in self._row if _LOOKS_LIKE_A_FIELD.search(name)), None)
+        if field is None and ("</image>" in text or not _LOOKS_LIKE_A_PLACE.search(text)):
+            return
+        remedy = "name the pictures in a list `images` beside the text"
+        if field is not None:
+            remedy = f"say which field names the pictures, beside the file's `path`: `columns: {{images: {field}}}`"
+        raise bad_row(
+            f"row {self._place.row} has `<image>` in the user's text and no field 'images'",
+            self._place,
+            expected="a picture for each place",
+            remedy=f'{remedy}; if it is plain text, write it as a part of the content, {{"type": "text", "text": "..."}}',
+        )
+
+    def _must_show_no_other_media(self, text: str) -> None:
+        """Raise BadRow where the text shows a place for a video or for audio and the row has (empty) lists of them."""
+        place = _OTHER_MEDIA.search(text)
+        if place is not None:
+            raise bad_row(
+                f"row {self._place.row} has `{place[0]}` in the user's text",
+                self._place,
+                expected="text and pictures, which are all that can be read",
+            )
 
     def next(self) -> Image:
         """The picture for the next place."""
@@ -168,12 +218,14 @@ def find(written: str, what: str, place: Place, source: Source) -> str:
             expected="the path of a file on this machine",
             remedy="write the picture to a file first and name that",
         )
-    for candidate in _candidates(written, place, source):
+    candidates = list(_candidates(written, place, source))
+    for candidate in candidates:
         if os.path.isfile(candidate):  # unlike Path.is_file it takes any text
             return os.path.abspath(candidate)
-    raise bad_row(
+    raise BadPicture(
         f"{what} is not there: no file {written!r}",
         place,
+        candidates,
         expected=f"it under {source.images!r} or beside the data file"
         if source.images
         else "it beside the data file",
@@ -219,12 +271,14 @@ def look_at(path: str, what: str, place: Place) -> Image:
     try:
         state = os.stat(path)
     except OSError as error:
-        raise bad_row(f"{what}, {path!r}, cannot be read: {error.strerror}", place) from None
+        found = f"{what}, {path!r}, cannot be read: {error.strerror}"
+        raise BadPicture(found, place, [path], expected=None) from None
     seen = _look_inside(path, state.st_mtime_ns, state.st_size)
     if seen.problem is not None:
-        raise bad_row(
+        raise BadPicture(
             f"{what}, {path!r}, {seen.problem}",
             place,
+            [path],
             expected=f"a whole picture of at most {MOST_PIXELS // 1_000_000} million pixels",
         )
     return Image(path, seen.width, seen.height)

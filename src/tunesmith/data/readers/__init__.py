@@ -53,7 +53,7 @@ def _lot(seed: int, at: int) -> bytes:
 
 
 def digest(found: Found) -> str:
-    """SHA-256 over the files' names and bytes, in order: what a cache of their rows is keyed by.
+    """SHA-256 over the files' paths, as places show them, and bytes, in order: what a cache of their rows is keyed by.
 
     Raises:
         InputError: a file cannot be read.
@@ -65,5 +65,5 @@ def digest(found: Found) -> str:
                 one = hashlib.file_digest(content, "sha256")
         except OSError as error:
             raise cannot_be_read(file, error) from error
-        whole.update(hashlib.sha256(os.fsencode(file.name)).digest() + one.digest())
+        whole.update(hashlib.sha256(os.fsencode(file)).digest() + one.digest())
     return whole.hexdigest()

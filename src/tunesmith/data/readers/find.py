@@ -36,7 +36,7 @@ def find(source: Source) -> Found:
     A folder stands for all data files in it and below; text files beside tables are not data, and hidden files never.
 
     Raises:
-        InputError: there is nothing, no reader for a file, or a data set cannot be fetched.
+        InputError: there is nothing, no reader for a file, its name is no UTF-8, or a data set cannot be fetched.
     """
     from tunesmith.data.readers.hub import fetch, is_reference
 
@@ -52,8 +52,22 @@ def find(source: Source) -> Found:
         except OSError as error:
             raise cannot_be_read(Path(written), error) from error
     for file in files:
+        _must_be_utf_8(file)
         reader_of(file)
     return Found(source, files, take, notes)
+
+
+def _must_be_utf_8(file: Path) -> None:
+    """Ledgers and prepared data name each row's file, and are UTF-8."""
+    name = os.fsencode(file)
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(
+            "the file's name is no UTF-8",
+            where=name.decode("utf-8", "backslashreplace"),
+            remedy="rename what is shown with a backslash",
+        ) from None
 
 
 def _without_take(written: str) -> tuple[str, int | None]:
