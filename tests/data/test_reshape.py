@@ -39,7 +39,7 @@ TURNS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), min_size=1, 
 def chat(turns, system=None):
     messages = [Message("system", system)] if system else []
     for at, (asked, answered) in enumerate(turns):
-        messages += [user(str(at % 10) * asked), assistant("abcdefghij"[at] * answered)]
+        messages += [user(str(at % 10) * asked), assistant("abcdefghij"[at % 10] * answered)]
     return Conversation(tuple(messages))
 
 
@@ -82,6 +82,51 @@ def test_truncation_keeps_the_last_answer_whole(turns, system, limit):
 def test_the_oldest_turns_go_first():
     whole = chat([(5, 5), (5, 5), (5, 5)])
     assert truncated(whole, characters, 30).messages == whole.messages[2:]
+
+
+def counted(calls):
+    def length(conversation):
+        calls.append(len(conversation.messages))
+        return characters(conversation)
+
+    return length
+
+
+def test_a_long_chat_is_measured_a_few_times_and_mostly_in_small_parts():
+    """A rendering takes the square of a chat's turns, so what is measured must grow with what is kept."""
+    whole = chat([(5, 5)] * 80)
+    calls: list[int] = []
+    assert len(truncated(whole, counted(calls), 100).messages) == 14
+    assert len(calls) < 10 and max(calls) <= 30
+    calls.clear()
+    pieces = split(whole, counted(calls), 100)
+    assert [len(piece.messages) for piece in pieces] == [14] * 11 + [6]
+    assert len(calls) < 7 * len(pieces) and max(calls) <= 30
+
+
+@STEADY
+@given(results=st.lists(st.integers(0, 60), min_size=1, max_size=8), limit=st.integers(40, 300))
+def test_the_longest_questions_of_one_exchange_are_cut_first(results, limit):
+    found = [Message("tool", "z" * size) for size in results]
+    whole = Conversation((user("q"), assistant("call", 0.0), *found, assistant("done")))
+    short = truncated(whole, characters, limit)
+    kept = [len(m.content) for m in short.messages if m.role == "tool"]
+    ranked = sorted(range(len(results)), key=lambda at: -results[at])
+    cut = [at for at in ranked if kept[at] < results[at]]
+    assert cut == [at for at in ranked if results[at] > 8][: len(cut)]
+    assert all(kept[at] == 8 for at in cut[:-1])
+    least = characters(whole) - sum(max(0, size - 8) for size in results)
+    assert characters(short) == max(least, min(limit, characters(whole)))
+
+
+def test_parts_without_an_answer_to_learn_stay_where_prompts_are_learned():
+    turns = [user("1" * 9), assistant("a", 0.0), user("2" * 9), assistant("b", 0.5)]
+    turns += [user("3" * 9), assistant("c", 0.0)]
+    whole = Conversation(tuple(turns))
+    assert [answers(piece) for piece in split(whole, characters, 20)] == [["b"]]
+    pieces = split(whole, characters, 20, keep_all=True)
+    assert [m.content for piece in pieces for m in piece.messages] == [m.content for m in whole.messages]
+    assert [piece.messages[-1].loss for piece in pieces] == [0.5] * 3
 
 
 def test_only_the_article_is_cut():

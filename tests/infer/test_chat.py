@@ -8,9 +8,11 @@ from tests.conftest import byte_tokenizer, tiny_llama
 from tunesmith.config.schema import Generation
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Message
+from tunesmith.data.templates import template_named
 from tunesmith.errors import InputError
 from tunesmith.infer.chat import HELP, Chat
 from tunesmith.infer.speaker import Speaker
+from tunesmith.models.generate import Answer
 
 
 def speaker(context: int = 512, system: str | None = None) -> Speaker:
@@ -41,6 +43,27 @@ def test_what_was_said_stays_in_the_conversation():
     ]
     assert second.text == answered_alone(talk.turns[:3])
     assert second.text != answered_alone([Message("user", "And then?", 0.0)])
+
+
+def test_thought_and_answer_stay_in_the_conversation_apart(monkeypatch):
+    """And users see both without what the template writes around them."""
+    renderer = Renderer(byte_tokenizer(), template=template_named("harmony"))
+    reply = (
+        "<|channel|>analysis<|message|>A greeting.<|end|><|start|>assistant<|channel|>final<|message|>Hello!"
+    )
+    tokens = tuple(renderer.tokenizer.encode(reply, add_special_tokens=False))
+
+    def generated(model, prompts, options, end_ids, *, first_number, on_token):
+        for token in tokens:
+            on_token(0, token)
+        return [Answer(tokens, True)]
+
+    monkeypatch.setattr("tunesmith.infer.speaker.generate", generated)
+    talk = Chat(Speaker(tiny_llama(), renderer, "tiny"), Generation())
+    pieces: list[str] = []
+    assert talk.say("Hi", on_text=pieces.append).text == "Hello!"
+    assert "".join(pieces) == "A greeting.\n\nHello!"
+    assert talk.turns[1] == Message("assistant", "Hello!", 0.0, "A greeting.")
 
 
 def test_reset_forgets():

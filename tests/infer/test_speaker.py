@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.conftest import byte_tokenizer
 from tests.infer.test_chat import speaker
 from tunesmith.config.schema import Generation
+from tunesmith.data.render import Renderer
 from tunesmith.infer.open import open_speaker
+from tunesmith.infer.reading import ReplyReader
 from tunesmith.infer.speaker import _Stream
 
 QUESTIONS = ["Hi", "What is the third of three?", "春天"]
@@ -42,10 +44,10 @@ def test_streamed_pieces_make_up_the_text_and_hold_whole_characters(text):
     tokenizer = byte_tokenizer()
     tokens = tokenizer.encode(text, add_special_tokens=False)
     pieces: list[str] = []
-    stream = _Stream(tokenizer, pieces.append)
+    stream = _Stream(ReplyReader(Renderer(tokenizer)), pieces.append)
     for token in tokens:
         stream.take(token)
-    stream.finish()
+    stream.finish(ended=True)
     assert "".join(pieces) == tokenizer.decode(tokens, skip_special_tokens=True) == text
     assert all("�" not in piece for piece in pieces) or "�" in text
 

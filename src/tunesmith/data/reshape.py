@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from tunesmith.data.schema import BadRow, Conversation, Message
@@ -20,6 +20,13 @@ def only_last_turn(conversation: Conversation) -> Conversation:
     """Loss on the last learned answer alone."""
     last = max(at for at, message in enumerate(conversation.messages) if message.loss)
     messages = (m if at == last else replace(m, loss=0.0) for at, m in enumerate(conversation.messages))
+    return replace(conversation, messages=tuple(messages))
+
+
+def evenly(conversation: Conversation) -> Conversation:
+    """Loss on the last answer, with weight 1: where every token is learned, a message's own weight says nothing."""
+    last = max(at for at, message in enumerate(conversation.messages) if message.role == "assistant")
+    messages = (replace(m, loss=float(at == last)) for at, m in enumerate(conversation.messages))
     return replace(conversation, messages=tuple(messages))
 
 
@@ -61,22 +68,40 @@ def _inline_thought(message: Message) -> re.Match[str] | None:
     return _INLINE_THOUGHT.match(message.content)
 
 
-def split(conversation: Conversation, length: Length, limit: int) -> list[Conversation]:
+def split(
+    conversation: Conversation, length: Length, limit: int, *, keep_all: bool = False
+) -> list[Conversation]:
     """The chat as several, each short enough and each with the system prompt; every answer is learned exactly once.
 
     Cuts fall in front of user turns only. An exchange that is too long by itself stays so.
+
+    Args:
+        keep_all: prompts are learned too: a piece without an answer to learn stays, and the last answer of each
+            piece carries loss, so that no tokens are left behind it. Else such a piece is dropped.
     """
     head, exchanges = _exchanges(conversation)
     pieces: list[Conversation] = []
-    held: list[Message] = []
-    for exchange in exchanges:
-        longer = replace(conversation, messages=(*head, *held, *exchange))
-        if held and length(longer) > limit:
-            pieces.append(replace(conversation, messages=(*head, *held)))
-            held = []
-        held += exchange
-    pieces.append(replace(conversation, messages=(*head, *held)))
+
+    def oldest(count: int) -> Conversation:
+        return _of_exchanges(conversation, head, exchanges[:count])
+
+    while exchanges:
+        taken = _most(1, len(exchanges), lambda count: length(oldest(count)) <= limit)
+        pieces.append(oldest(taken))
+        exchanges = exchanges[taken:]
+    if keep_all:
+        weight = next((m.loss for m in reversed(conversation.messages) if m.loss), 1.0)
+        return [_with_a_learned_end(piece, weight) for piece in pieces]
     return [piece for piece in pieces if any(message.loss for message in piece.messages)]
+
+
+def _with_a_learned_end(piece: Conversation, weight: float) -> Conversation:
+    """The piece with loss on its last answer, where there is one."""
+    last = max((at for at, m in enumerate(piece.messages) if m.role == "assistant"), default=None)
+    if last is None or piece.messages[last].loss:
+        return piece
+    ended = replace(piece.messages[last], loss=weight)
+    return replace(piece, messages=(*piece.messages[:last], ended, *piece.messages[last + 1 :]))
 
 
 def truncated(conversation: Conversation, length: Length, limit: int) -> Conversation:
@@ -86,16 +111,40 @@ def truncated(conversation: Conversation, length: Length, limit: int) -> Convers
     Answers and pictures are never cut, nor the system prompt. Where that is not enough the chat stays too long.
     """
     head, exchanges = _exchanges(conversation)
-    while len(exchanges) > 1 and length(conversation) > limit:
-        exchanges = exchanges[1:]
-        conversation = replace(
-            conversation, messages=(*head, *(message for exchange in exchanges for message in exchange))
-        )
-    for at in _longest_questions_first(conversation):
-        if length(conversation) <= limit:
+
+    def newest(count: int) -> Conversation:
+        return _of_exchanges(conversation, head, exchanges[len(exchanges) - count :])
+
+    kept = _most(1, len(exchanges), lambda count: length(newest(count)) <= limit)
+    shorter = newest(kept)
+    return shorter if kept > 1 or length(shorter) <= limit else _with_cut_questions(shorter, length, limit)
+
+
+def _most(least: int, most: int, fits: Callable[[int], bool]) -> int:
+    """The greatest number from `least` to `most` that fits; `least` is taken for granted.
+
+    Small numbers are asked about first, in growing steps: what is long is slow to render.
+    """
+    step = 1
+    while least < most:
+        tried = min(most, least + step)
+        if not fits(tried):
+            most = tried - 1
             break
-        conversation = _with_a_shorter(conversation, at, length, limit)
-    return conversation
+        least, step = tried, step * 2
+    while least < most:
+        middle = (least + most + 1) // 2
+        if fits(middle):
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+def _of_exchanges(
+    conversation: Conversation, head: list[Message], exchanges: list[list[Message]]
+) -> Conversation:
+    return replace(conversation, messages=(*head, *(m for exchange in exchanges for m in exchange)))
 
 
 def _exchanges(conversation: Conversation) -> tuple[list[Message], list[list[Message]]]:
@@ -112,32 +161,28 @@ def _exchanges(conversation: Conversation) -> tuple[list[Message], list[list[Mes
     return head, exchanges
 
 
-def _longest_questions_first(conversation: Conversation) -> Iterator[int]:
-    asked = [at for at, message in enumerate(conversation.messages) if message.role in ("user", "tool")]
-    yield from sorted(asked, key=lambda at: (-_cuttable_characters(conversation.messages[at]), at))
-
-
-def _with_a_shorter(conversation: Conversation, at: int, length: Length, limit: int) -> Conversation:
-    """The chat with as much of one question as fits."""
-    message = conversation.messages[at]
-
-    def cut(characters: int) -> Conversation:
-        messages = (*conversation.messages[:at], _cut(message, characters), *conversation.messages[at + 1 :])
-        return replace(conversation, messages=messages)
-
-    whole = _cuttable_characters(message)
-    if whole <= _FEWEST_CHARACTERS:
+def _with_cut_questions(conversation: Conversation, length: Length, limit: int) -> Conversation:
+    """The chat with as much of its questions as fits; the longest are cut first."""
+    sizes = {
+        at: _cuttable_characters(message)
+        for at, message in enumerate(conversation.messages)
+        if message.role in ("user", "tool")
+    }
+    order = sorted((at for at, size in sizes.items() if size > _FEWEST_CHARACTERS), key=lambda at: -sizes[at])
+    if not order:
         return conversation
-    if length(cut(_FEWEST_CHARACTERS)) > limit:
-        return cut(_FEWEST_CHARACTERS)
-    fits, too_many = _FEWEST_CHARACTERS, whole
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if length(cut(middle)) <= limit:
-            fits = middle
-        else:
-            too_many = middle
-    return cut(fits)
+
+    def cut(whole: int, characters: int = _FEWEST_CHARACTERS) -> Conversation:
+        """All but the `whole` shortest questions cut, the last of them to so many characters."""
+        shortened = order[: len(order) - whole]
+        messages = list(conversation.messages)
+        for at in shortened:
+            messages[at] = _cut(messages[at], characters if at == shortened[-1] else _FEWEST_CHARACTERS)
+        return replace(conversation, messages=tuple(messages))
+
+    whole = _most(0, len(order) - 1, lambda count: length(cut(count)) <= limit)
+    longest = sizes[order[len(order) - whole - 1]] - 1
+    return cut(whole, _most(_FEWEST_CHARACTERS, longest, lambda count: length(cut(whole, count)) <= limit))
 
 
 def _cuttable_characters(message: Message) -> int:

@@ -30,7 +30,7 @@ class Chat:
         reply = self.speaker.reply(
             [[*system, *turns]], self.options, first_number=self._asked, on_text=on_text
         )[0]
-        self.turns = [*turns, Message("assistant", reply.text, 0.0)]
+        self.turns = [*turns, reply.message or Message("assistant", reply.text, 0.0)]
         self._asked += 1
         return reply
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 from torch import nn
 
 from tunesmith.config.schema import Generation
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Message
+from tunesmith.infer.reading import ReplyReader
 from tunesmith.models.generate import generate
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its text, how many tokens it took, and whether the model ended it by itself."""
+    """An answer: its text, how many tokens it took, and whether the model ended it by itself.
+
+    `message` is what goes into the conversation, with the thought apart; None: the reply is known from a file alone.
+    """
 
     text: str
     tokens: int
     ended: bool
+    message: Message | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Speaker:
     model: nn.Module
     renderer: Renderer
     title: str  # what the user would call it, such as `runs/poetry-nano` or `builtin:nano`
+
+    @cached_property
+    def _reader(self) -> ReplyReader:
+        return ReplyReader(self.renderer)
 
     def reply(
         self,
@@ -43,10 +52,10 @@ class Speaker:
 
         Args:
             first_number: the number of the first conversation; draws depend on it and on the seed.
-            on_text: called with each new piece of text as it comes; for a single conversation only.
+            on_text: called with each new piece of text as it comes, thoughts included; for a single conversation only.
         """
-        tokenizer: Any = self.renderer.tokenizer
-        stream = None if on_text is None else _Stream(tokenizer, on_text)
+        read = self._reader
+        stream = None if on_text is None else _Stream(read, on_text)
         answers = generate(
             self.model,
             [self.renderer.prompt(messages) for messages in conversations],
@@ -56,12 +65,13 @@ class Speaker:
             on_token=None if stream is None else lambda _, token: stream.take(token),
         )
         if stream is not None:
-            stream.finish()
+            stream.finish(ended=answers[0].ended)
         return [
             Reply(
-                tokenizer.decode(list(answer.tokens), skip_special_tokens=True),
+                read.text(answer.tokens, ended=answer.ended),
                 len(answer.tokens),
                 answer.ended,
+                read.message(answer.tokens, ended=answer.ended),
             )
             for answer in answers
         ]
@@ -83,14 +93,14 @@ class Speaker:
 class _Stream:
     """Text of a growing list of tokens; half a character waits for its other half."""
 
-    def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
-        self.tokenizer, self.on_text = tokenizer, on_text
+    def __init__(self, reader: ReplyReader, on_text: Callable[[str], None]) -> None:
+        self.reader, self.on_text = reader, on_text
         self.tokens: list[int] = []
         self.shown = ""
 
     def take(self, token: int) -> None:
         self.tokens.append(token)
-        text = self.tokenizer.decode(self.tokens, skip_special_tokens=True)
+        text = self.reader.shown(self.tokens)
         if not text.endswith("�"):
             self.show(text)
 
@@ -99,5 +109,5 @@ class _Stream:
             self.on_text(text[len(self.shown) :])
             self.shown = text
 
-    def finish(self) -> None:
-        self.show(self.tokenizer.decode(self.tokens, skip_special_tokens=True))
+    def finish(self, *, ended: bool) -> None:
+        self.show(self.reader.shown(self.tokens, ended=ended))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 from transformers import AutoImageProcessor
 
 from tunesmith.data.schema import Image
-from tunesmith.errors import InputError
 from tunesmith.models.source import read_model_json
 
+log = logging.getLogger("tunesmith")
+
 PROCESSOR_FILE = "preprocessor_config.json"
+# What transformers raises over a file of another kind, another class's settings, or code that it may not run.
+_UNREADABLE = (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,27 @@ class PictureTokens:
 def picture_tokens(folder: Path, tokenizer: Any, size: tuple[int, int] | None) -> PictureTokens | None:
     """How the model in `folder` takes pictures; None: it takes none, or in a way that is not known here.
 
+    What cannot be read here keeps nobody from training on text: it is warned of, and rows with pictures are refused.
+
     Raises:
-        InputError: the image processor's configuration is damaged.
+        InputError: config.json is damaged.
     """
     if not (folder / PROCESSOR_FILE).is_file():
         return None
     token = read_model_json(folder / "config.json").get("image_token_id")
+    if not isinstance(token, int) or not 0 <= token < len(tokenizer):
+        return None
     try:
-        # transformers takes the form that needs no torchvision where that is not installed.
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(
-            f"the image processor's configuration cannot be used: {str(error).splitlines()[0]}",
-            where=str(folder / PROCESSOR_FILE),
-        ) from error
-    counts = hasattr(processor, "get_number_of_image_patches") and hasattr(processor, "merge_size")
-    if token is None or not counts:
+        # transformers takes the form that needs no torchvision where that is not installed. Left open, the question
+        # whether code of the folder may run would be asked on the terminal.
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except _UNREADABLE as error:
+        log.warning(
+            "%s: this image processor cannot be used, so the model trains on text alone (%s)",
+            folder / PROCESSOR_FILE,
+            (str(error).splitlines() or [type(error).__name__])[0],
+        )
+        return None
+    if not (hasattr(processor, "get_number_of_image_patches") and hasattr(processor, "merge_size")):
         return None
     return PictureTokens(tokenizer.convert_ids_to_tokens(token), processor, size)
