@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -181,6 +182,14 @@ def test_batch_finds_out_first_that_it_cannot_write(type_in, trained_run, tmp_pa
         assert_one_sentence(*type_in("batch", trained_run, "q.txt", "-o", output), "cannot be written")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_batch_does_not_take_a_pipes_place(type_in, trained_run, tmp_path):
+    (tmp_path / "q.txt").write_text("What is 1?\n", "utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    assert_one_sentence(*type_in("batch", trained_run, "q.txt", "-o", "pipe"), "-o: pipe is a pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 # --- compare -------------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +273,7 @@ def test_check_tells_what_is_wrong_and_prints_no_json_then(
     assert_one_sentence(*type_in("check", recipe, override, *["--json"] * as_json), *words)
 
 
-def test_check_finds_a_model_folder_that_is_not_whole(type_in, tmp_path, tiny_model_folder):
+def test_training_finds_a_model_folder_that_is_not_whole(type_in, tmp_path, tiny_model_folder):
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     (folder / "model.safetensors").unlink()
-    assert_one_sentence(*type_in("check", write_recipe(tmp_path, folder)), "holds no *.safetensors weights")
+    assert_one_sentence(*type_in("train", write_recipe(tmp_path, folder)), "holds no *.safetensors weights")

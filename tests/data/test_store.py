@@ -105,7 +105,7 @@ def test_a_part_is_the_samples_chosen(path, rows, data):
 
 def test_many_batches_are_one_store(tmp_path, monkeypatch):
     monkeypatch.setattr("tunesmith.data.store._BATCH_SAMPLES", 3)
-    monkeypatch.setattr("tunesmith.data.store._TOKENS_READ_BEFORE_RELEASE", 5)
+    monkeypatch.setattr("tunesmith.data.store._BYTES_READ_BEFORE_RELEASE", 5)
     rows = [[Draft((Strip([at, at + 1], (Stretch(1, 2, 1.0),)),), Place("f", at, at))] for at in range(10)]
     store = stored(tmp_path / "s.arrow", rows)
     assert [sample.tree[0].tokens for sample in store] == [(at, at + 1) for at in range(10)]

@@ -24,7 +24,8 @@ from tunesmith.data.schema import Place, Sample, Stretch, Strip
 from tunesmith.segments import Tree
 
 _BATCH_SAMPLES, _BATCH_TOKENS = 4096, 1 << 20
-_TOKENS_READ_BEFORE_RELEASE = 8 << 20  # 32 MiB of the file
+_BYTES_READ_BEFORE_RELEASE = 64 << 20
+_BYTES_TOUCHED = 12 * 65536  # by one sample: what Linux maps at a touch, in the offsets and values of its columns
 
 _INTS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
@@ -220,8 +221,8 @@ class _File:
 
     def was_read(self, tokens: int) -> None:
         """Give pages back to the system once much was read: they stay in its cache, and out of our memory."""
-        self._read += tokens
-        if self._read > _TOKENS_READ_BEFORE_RELEASE:
+        self._read += 4 * tokens + _BYTES_TOUCHED
+        if self._read > _BYTES_READ_BEFORE_RELEASE:
             self._read = 0
             self.release()
 
