@@ -5,6 +5,7 @@ python tools/write_recipe_docs.py [--check]
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,14 +127,12 @@ def default(field: FieldInfo) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """A default as one writes it in a recipe."""
+    """A default as one writes it in a recipe; a line feed as `"\\n"`."""
     if isinstance(value, tuple):
         return f"[{', '.join(as_yaml(item) for item in value)}]"
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if not is_number(value)
-        else f"{value:g}"
-    )
+    if isinstance(value, str):
+        return value if value.isprintable() else json.dumps(value, ensure_ascii=False)
+    return f"{value:g}" if is_number(value) else {None: "null", True: "true", False: "false"}[value]
 
 
 def is_number(value: Any) -> bool:

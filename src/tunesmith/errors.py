@@ -91,5 +91,5 @@ def failed_writing_is_a_work_error(what: str, remedy: str) -> Iterator[None]:
     except OSError as error:
         raise WorkError(
             f"{what} cannot be written: {error.strerror or error}",
-            remedy="see to that folder, and go on with `tunesmith resume`; the checkpoints already there are whole",
+            remedy=f"see to that folder; {remedy}",
         ) from error

@@ -21,6 +21,7 @@ from typing import Any
 
 from tunesmith.config.load import dump, load
 from tunesmith.config.schema import Recipe
+from tunesmith.config.words import counted
 from tunesmith.data.templates import TEMPLATES
 from tunesmith.errors import InputError, Interrupted, failed_writing_is_a_work_error
 from tunesmith.evaluation.before_after import ask_prompts, before_after
@@ -171,7 +172,7 @@ def _write_what_is_settled(recipe: Recipe, run: RunDir, stage: Stage) -> None:
     if stage.base:
         _write_before_after(recipe, run, stage, None)
     choices = stage.choices
-    log.info("device %s, %s, %d threads", choices.device, choices.precision, choices.threads)
+    log.info("device %s, %s, %s", choices.device, choices.precision, counted(choices.threads, "thread"))
     if choices.packed_rows:
         log.info("%s", choices.packed_rows_because)
     else:
@@ -244,10 +245,10 @@ def _train(
     plain_recipe = recipe.model_dump(mode="json")
     events.start(RunInfo(recipe.name, run.folder, plain_recipe, stage.environment, total_steps, start_step))
     log.info(
-        "%d samples, %d an update, %d steps%s",
-        len(data.train),
+        "%s, %d an update, %s%s",
+        counted(len(data.train), "sample"),
         recipe.samples_an_update,
-        total_steps,
+        counted(total_steps, "step"),
         f", from step {start_step}" if start else "",
     )
     return run_loop(job, start)

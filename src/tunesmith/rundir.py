@@ -34,6 +34,8 @@ from tunesmith.errors import InputError, failed_writing_is_a_work_error, no_room
 
 _CHECKPOINT = re.compile(r"step-(\d{6,})")
 _FREE_SOME = "free some disk space and go on with `tunesmith resume`; the checkpoints already there are whole"
+# The same for what is not a run.
+FREE_AND_REPEAT = "free some disk space and run the same again"
 _ELSEWHERE = "choose another folder with -o"
 
 # How a recipe that tunesmith wrote begins. A user's own recipe.yaml beside their data makes no run of that folder.
@@ -72,7 +74,7 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, remedy: str = _FREE_SOME) -> None:
     """Write a file whole: to a temporary neighbour, flushed, renamed.
 
     Raises:
@@ -80,7 +82,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with failed_writing_is_a_work_error(str(path), _FREE_SOME):
+        with failed_writing_is_a_work_error(str(path), remedy):
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -91,9 +93,10 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, remedy: str = _FREE_SOME) -> None:
     """Write a JSON file whole, indented, non-ASCII kept, NaN refused."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode())
+    content = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    write_bytes(path, content.encode(), remedy=remedy)
 
 
 def read_json(path: Path) -> Any:
@@ -117,7 +120,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def folder_written_whole(folder: Path) -> Iterator[Path]:
+def folder_written_whole(folder: Path, *, remedy: str = _FREE_SOME) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it takes the place of `folder`, on failure it vanishes.
 
     Raises:
@@ -125,7 +128,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     try:
-        with failed_writing_is_a_work_error(str(folder), _FREE_SOME):
+        with failed_writing_is_a_work_error(str(folder), remedy):
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tunesmith.config.schema import Recipe, learns_chosen
+from tunesmith.config.words import counted
 from tunesmith.data.build import DataSet, build
 from tunesmith.data.render import Renderer
 from tunesmith.data.templates import control_tokens_of, template_named
@@ -133,7 +134,9 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         )
         longest = int(max(side.lengths.max(initial=0) for side in (prepared.data.train, prepared.data.eval)))
         row_tokens = choose_row_tokens(recipe, longest)
-        choices = Choices(device, precision, threads, row_tokens, found.segments, found.reason, day.isoformat())
+        choices = Choices(
+            device, precision, threads, row_tokens, found.segments, found.reason, day.isoformat()
+        )
         base = _base_replies(recipe, left, prepared, model)
         tuned = _put_adapter_on(recipe, model, start)
         if recipe.train.gradient_checkpointing:
@@ -181,7 +184,7 @@ def _base_replies(
         log.warning("before_after.json cannot be read (%s)", error)
         replies = None
     if replies is None:
-        log.info("asking the untuned model %d questions", len(recipe.evaluate.prompts))
+        log.info("asking the untuned model %s", counted(len(recipe.evaluate.prompts), "question"))
         replies = ask_prompts(Speaker(model, prepared.renderer, recipe.model.source), recipe.evaluate)
     return replies
 

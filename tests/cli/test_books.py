@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.data.books.printer import CHINESE, Printer
 from tests.data.books.test_book import HALL, HILL, KITCHEN, RIVER, SHOP, english_book
 from tests.data.books.test_endpoint import Stand
 from tunesmith.cli import books
+from tunesmith.cli.main import main
 from tunesmith.errors import InputError, Problems, TunesmithError, WorkError
 
 
@@ -137,7 +139,7 @@ def test_they_are_skipped_and_counted_on_request(type_in):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["a.pdf", "-o", "there.jsonl"], "there already.*--overwrite"),
+        (["a.pdf", "-o", "there.jsonl"], "already there.*--overwrite"),
         (["a.pdf", "-o", "a.pdf", "--overwrite"], "one of the files to read"),
         (["a.pdf", "-o", "none/x.jsonl"], "a folder that exists"),
         (["a.pdf", "a.pdf", "-o", "x.jsonl"], "named twice"),
@@ -170,6 +172,19 @@ def test_an_output_is_replaced_on_request(type_in):
     assert rows("a.jsonl")[0]["text"] == HALL
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+@pytest.mark.parametrize(
+    "argv", [["from-pdf", "a.pdf"], ["questions", "p.jsonl", "--model", "m", "--endpoint", "x"]]
+)
+def test_a_pipe_is_never_replaced(type_in, argv):
+    Printer().page().prose(HALL).save(Path("a.pdf"))
+    passages()
+    os.mkfifo("pipe")
+    with pytest.raises(InputError, match="pipe is a pipe; expected the name of a file"):
+        type_in(*argv, "-o", "pipe", "--overwrite")
+    assert Path("pipe").is_fifo() and not list(Path().glob("*replies*"))
+
+
 # --- questions ----------------------------------------------------------------------------------------------------
 
 
@@ -193,13 +208,79 @@ def test_an_endpoint_is_asked_and_the_key_is_nowhere(type_in, monkeypatch):
         report = json.loads(type_in(*argv, "--key-env", "CLOCK_KEY", "--json"))
         anew = json.loads(type_in(*argv, "--overwrite", "--json"))
     assert len(stand.requests) == 3 and stand.requests[0]["key"] == "Bearer sk-secret"
-    assert "3 pairs from 3 passages in qa.jsonl, 3 of them new" in told
+    assert "3 pairs from 3 passages in qa.jsonl, 3 new; asked 3 times, 0 replies there already" in told
     assert (report["rows"], report["written"], report["asked"], report["from_cache"]) == (3, 0, 0, 3)
     assert (anew["rows"], anew["written"], anew["asked"]) == (3, 3, 0)
     assert {row["question"] for row in rows("qa.jsonl")} == {
         f"Why did clock number {n} stop?" for n in range(3)
     }
     assert all("sk-secret" not in path.read_text("utf-8") for path in Path().iterdir())
+
+
+def many_passages(number: int) -> None:
+    rows = (json.dumps({"text": f"Clock {at} stopped."}) + "\n" for at in range(number))
+    Path("p.jsonl").write_text("".join(rows), "utf-8")
+
+
+@pytest.mark.parametrize(("asked", "lines"), [(40, 10), (3, 3)])
+def test_a_log_gets_a_line_of_progress_now_and_then(tmp_path, monkeypatch, capfd, asked, lines):
+    monkeypatch.chdir(tmp_path)
+    many_passages(asked)
+    with Stand(*(reply(f"Why did clock number {at} stop?") for at in range(asked))) as stand:
+        assert (
+            main(["data", "questions", "p.jsonl", "-o", "qa.jsonl", "--endpoint", stand.url, "--model", "m"])
+            == 0
+        )
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == lines and all("\r" not in line for line in told)
+    assert told[-1] == f"{asked} of {asked} passages: {asked} pairs, 0 left out"
+
+
+def test_an_error_has_a_line_of_its_own_on_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    passages()
+    refused = (401, {}, {"error": {"message": "no"}})
+    with Stand(reply("Why did the clock stop?"), refused) as stand:
+        assert (
+            main(["data", "questions", "p.jsonl", "-o", "qa.jsonl", "--endpoint", stand.url, "--model", "m"])
+            == 2
+        )
+    err = capsys.readouterr().err
+    assert err.startswith("\r1 of 3 passages: 1 pair, 0 left out\nerror: ")
+
+
+def test_a_model_that_is_of_no_use_is_given_up_and_nothing_is_left_but_its_replies(type_in):
+    many_passages(30)
+    argv = ["questions", "p.jsonl", "-o", "qa.jsonl", "--model", "m"]
+    with Stand(*[(200, {}, {"choices": [{"message": {"content": "no"}}]})] * 30) as stand:
+        with pytest.raises(WorkError, match=r"of the first 20 of 30 passages: .*--keep-going asks"):
+            type_in(*argv, "--endpoint", stand.url)
+        assert len(stand.requests) == 20 and not Path("qa.jsonl").exists()
+        with pytest.raises(WorkError, match="not one question came of 30 passages"):
+            type_in(*argv, "--endpoint", stand.url, "--keep-going")
+        assert len(stand.requests) == 30
+    assert sorted(path.name for path in Path().iterdir()) == ["p.jsonl", "qa.replies.jsonl"]
+
+
+def test_an_endpoint_that_lets_nobody_in_leaves_no_empty_file(type_in):
+    passages()
+    with (
+        Stand((401, {}, {"error": {"message": "no"}})) as stand,
+        pytest.raises(InputError, match="let us in"),
+    ):
+        type_in("questions", "p.jsonl", "-o", "qa.jsonl", "--model", "m", "--endpoint", stand.url)
+    assert [path.name for path in Path().iterdir()] == ["p.jsonl"]
+
+
+def test_count_is_of_the_pairs_in_the_output(type_in):
+    many_passages(6)
+    argv = ["questions", "p.jsonl", "-o", "qa.jsonl", "--model", "m", "--json"]
+    with Stand(*(reply(f"Why did clock number {at} stop?") for at in range(6))) as stand:
+        first = json.loads(type_in(*argv, "--endpoint", stand.url, "--count", 2))
+        more = json.loads(type_in(*argv, "--endpoint", stand.url, "--count", 5))
+    assert (first["rows"], more["rows"], more["written"], more["asked"]) == (2, 5, 3, 3)
+    assert len(rows("qa.jsonl")) == 5 and len(stand.requests) == 5
 
 
 def test_a_missing_key_is_told_before_anything_is_asked(type_in, monkeypatch):
@@ -221,6 +302,6 @@ def test_a_local_model_is_asked_the_same_way(type_in):
     argv = ("questions", "p.jsonl", "-o", "qa.jsonl", "--model", "builtin:nano", "--max-new-tokens", "4")
     with pytest.raises(WorkError, match="not one question came of 4 passages") as caught:
         type_in(*argv, "--device", "cpu", "--temperature", "0")
-    assert "the model's context is … (1 times)" in str(caught.value)
+    assert "the model's context is … (1 time)" in str(caught.value)
     kept = rows("qa.replies.jsonl")
     assert sorted("reply" in one for one in kept) == [False, True, True, True]

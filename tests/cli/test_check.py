@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 
 import pytest
 
@@ -48,6 +50,8 @@ def test_it_tells_lengths_labels_and_dropped_rows(type_in, recipe):
     assert f"    yes  {'█' * 40} 20\n     no  {'█' * 20} 10\n" in output
     longest = output.split("longest: ")[1].split("\n")[0]
     assert longest.startswith(f"{longest.split(':2')[0]}:2 (") and ", :3 (" in longest
+    assert "warning: train: 25 of 55 rows are dropped" in output
+    assert "Nothing keeps it from training, but see the warning above; start with: tunesmith train" in output
 
 
 def test_what_to_look_at_is_a_warning(type_in, recipe):
@@ -60,6 +64,27 @@ def test_what_to_look_at_is_a_warning(type_in, recipe):
     assert "2 of 3 held-out rows" in warnings[0] and "`tunesmith data split`" in warnings[0]
     assert "train: 1 row repeats" in warnings[1] and "rows.jsonl:1 again at" in warnings[1]
     assert "train: 1 row answers" in warnings[2] and len(warnings) == 3
+    assert "Nothing keeps it from training, but see the 3 warnings above; start with: " in output
+
+
+def test_without_warnings_nothing_is_wrong_and_one_is_said_as_one(type_in, recipe):
+    code, output, _ = type_in("check", recipe([chat("q", "a")]), "train.max_steps=1")
+    assert code == 0 and "warning: " not in output
+    assert "train: 1 row read, 1 kept, 0 dropped; 0 truncated, 0 split" in output
+    assert " tokens in 1 sample, " in output
+    assert (
+        "\n1 sample, 2 an update: 1 step (1 an epoch). Nothing is wrong; start with: tunesmith train"
+        in output
+    )
+
+
+def test_without_colours_a_forged_token_is_told_from_a_real_one(type_in, recipe):
+    output = type_in("check", recipe([chat("a<|im_end|>b", "<|im_start|>")]))[1]
+    assert (
+        "what carries loss is ⟦marked⟧, plain text that reads like a special token stands in ‹ ›\n" in output
+    )
+    assert "a‹<|im_end|>›b<|im_end|>" in output and "⟦‹<|im_start|>›<|im_end|>⟧" in output
+    assert "‹" not in type_in("check", recipe([chat("a", "b")]))[1]
 
 
 def test_show_says_how_many_samples_and_weights_and_control_characters_are_seen(type_in, recipe):
@@ -106,6 +131,14 @@ def test_a_page_that_cannot_be_written_is_told_before_any_work(type_in, recipe, 
     assert type_in("check", recipe(ROWS, max_length=8), "--html", page) == (2, "", sentence + "\n")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_page_takes_no_pipes_place(type_in, recipe, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    told = "error: --html: pipe is a pipe; expected the name of a file to write. Write to a file, and send that on when it is whole.\n"
+    assert type_in("check", recipe(ROWS), "--html", "pipe") == (2, "", told)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 def test_on_a_terminal_loss_and_special_tokens_have_colours(monkeypatch, recipe):
     from rich.console import Console
 
@@ -130,6 +163,6 @@ def test_it_needs_no_weights(type_in, recipe, tmp_path, tiny_model_folder):
             (bare / file.name).write_bytes(file.read_bytes())
     path = recipe([chat("q", "a")])
     code, output, errors = type_in("check", path, f"model.source={bare}")
-    assert (code, errors) == (0, "") and "1 rows read, 1 kept" in output
+    assert (code, errors) == (0, "") and "1 row read, 1 kept" in output
     code, _, errors = type_in("train", path, f"model.source={bare}")
     assert code == 2 and "holds no *.safetensors weights" in errors

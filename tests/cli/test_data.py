@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from pathlib import Path
 
 import pyarrow
@@ -124,6 +125,14 @@ def caption_rows() -> list[dict]:
         }
         for i, colour in enumerate(COLOURS)
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_pipe_in_the_folder_stays_one(net, here, run):
+    net.repositories["o/coco"] = {"train.parquet": parquet(caption_rows())}
+    os.mkfifo(here / "captions.csv")
+    code, _, err = run("download", "hf:o/coco", "--first", 1, "-o", ".", "--overwrite")
+    assert code == 2 and "captions.csv is a pipe" in err and (here / "captions.csv").is_fifo()
 
 
 @pytest.mark.parametrize("hub", ["hf", "ms"])
@@ -290,6 +299,64 @@ def test_nothing_is_overwritten_unasked(here, run):
     assert code == 2 and "already there" in err and (here / "b.jsonl").read_text() == "mine"
     assert run("convert", "a.jsonl", "-o", "b.jsonl", "--overwrite")[0] == 0
     assert rows_of(here / "b.jsonl") == CHATS
+
+
+PREFERENCE = {"prompt": "Name a fruit", "chosen": "Apple", "rejected": "Stone"}
+
+
+@pytest.mark.parametrize(
+    ("row", "option", "value", "told"),
+    [
+        (ALPACA[0], "labels", "a", "--labels says nothing to rows of the format alpaca; expected the format "
+         "classification with it. Leave --labels out"),
+        (ALPACA[0], "instruction", "x", "format alpaca; expected the format classification, ner or captions with it"),
+        (PREFERENCE, "instruction", "x", "--instruction says nothing to rows of the format preference"),
+        ({"text": "a"}, "join", " ", "format text; expected the format alpaca, preference or labelled with it"),
+        ({"text": "a"}, "images", ".", "--images says nothing to rows of the format text"),
+        ({"text": "a", "label": "b"}, "images", ".", "--images says nothing to rows of the format classification"),
+    ],
+)  # fmt: skip
+def test_an_option_that_says_nothing_to_the_format_is_told(here, run, row, option, value, told):
+    write_rows(here / "a.jsonl", row)
+    code, _, err = run("convert", "a.jsonl", "-o", "b.jsonl", f"--{option}", value)
+    assert code == 2 and err.startswith("error: a.jsonl: ") and told in err
+    assert sorted(path.name for path in here.iterdir()) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("row", "options"),
+    [
+        (ALPACA[0], ["--join", " ", "--images", "."]),
+        (PREFERENCE, ["--join", " ", "--images", "."]),
+        ({"text": "a", "label": 0}, ["--labels", "fruit", "--instruction", "Which?"]),
+        ({"text": "a", "entities": []}, ["--instruction", "Which?"]),
+    ],
+)
+def test_an_option_that_the_format_reads_is_taken(here, run, row, options):
+    write_rows(here / "a.jsonl", row)
+    assert run("convert", "a.jsonl", "-o", "b.jsonl", *options)[0] == 0
+
+
+def test_the_help_says_what_preference_and_text_rows_become(here, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    out = run("convert", "--help")[1]
+    assert "Preference rows become `prompt`, `chosen` and `rejected`" in out
+    assert 'plain text stays `{"text": "..."}`' in out and "default: \\n, a line feed" in out
+    write_rows(here / "a.jsonl", PREFERENCE)
+    run("convert", "a.jsonl", "-o", "b.jsonl")
+    assert list(rows_of(here / "b.jsonl")[0]) == ["prompt", "chosen", "rejected"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_what_is_no_file_is_not_replaced(here, run):
+    write_rows(here / "a.jsonl", *ALPACA)
+    (here / "s").mkdir()
+    os.mkfifo(here / "s" / "eval.jsonl")
+    for arguments in (("convert", "a.jsonl", "-o", "s/eval.jsonl"), ("split", "a.jsonl", "-o", "s")):
+        code, _, err = run(*arguments, "--overwrite")
+        assert code == 2 and "eval.jsonl is a pipe; expected the name of a file to write" in err
+    assert run("split", "a.jsonl", "-o", "s/eval.jsonl")[2].startswith("error: s/eval.jsonl is no folder; ")
+    assert (here / "s" / "eval.jsonl").is_fifo() and os.listdir(here / "s") == ["eval.jsonl"]
 
 
 # ---- split

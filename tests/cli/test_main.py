@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -130,6 +131,27 @@ def test_after_two_dashes_debug_is_a_word_like_others(monkeypatch, capsys):
     heard: list[str] = []
     assert run_verb(monkeypatch, heard.extend, "--", "--debug", "-x") == 0
     assert heard == ["--debug", "-x"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no disk that is always full")
+@pytest.mark.parametrize(
+    "arguments", [["recipes"], ["doctor", "--json"], ["data", "convert", "--help"], ["--help"]]
+)
+def test_output_that_finds_no_room_is_a_sentence(arguments):
+    command = [sys.executable, "-m", "tunesmith.cli.main", *arguments]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    sentence = b"error: no room left on the disk while writing this command's output. Free some disk space, or send it"
+    assert (ran.returncode, ran.stderr) == (1, sentence + b" elsewhere.\n")
+
+
+def test_an_error_of_the_system_that_is_not_for_want_of_room_is_a_bug(monkeypatch, capsys):
+    assert run_verb(monkeypatch, raising(OSError(errno.EIO, "Input/output error"))) == 1
+    assert "bug in tunesmith" in capsys.readouterr().err
+    assert run_verb(monkeypatch, raising(OSError(errno.ENOSPC, "No space left on device"))) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: no room left on the disk while writing this command's output."
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end differently there")

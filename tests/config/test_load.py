@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tunesmith.config.load import copy_shipped, dump, load, nearest, shipped, summary
 from tunesmith.config.problems import OTHER_NAMES
 from tunesmith.config.schema import Recipe
-from tunesmith.config.words import types_at
+from tunesmith.config.words import counted, types_at
 from tunesmith.errors import InputError, Problems
 
 MINIMAL = "name: mine\nmodel: {source: builtin:nano}\ndata: {train: poems.json}\n"
@@ -41,6 +41,37 @@ def told(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> list[str]:
 
 
 # ---- values
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ("[q, r]", "`data.train.0.columns` is a list of 2; expected a block of `field: column` lines or null."),
+        ("q", "`data.train.0.columns` is the text 'q'; expected a block of `field: column` lines or null. Give it as "
+         "lines `key: value`, indented below `columns:`."),
+        ("{prompt: 3}", "`data.train.0.columns.prompt` is 3; expected text. Put it in quotes."),
+        ("{3: q}", "`data.train.0.columns` has the key 3; expected text. Put it in quotes."),
+    ],
+)  # fmt: skip
+def test_a_block_of_names_is_told_in_words(folder, columns, sentence):
+    text = MINIMAL.replace("train: poems.json", f"train: [{{path: a.csv, columns: {columns}}}]")
+    assert told(folder, text) == [f":3: {sentence}"]
+
+
+def test_a_block_of_names_can_be_given_on_the_command_line(folder):
+    given = load(write(folder, MINIMAL), ["data.train.0.columns.prompt=q"]).data.train[0].columns
+    assert given == {"prompt": "q"}
+    (problem,) = told(folder, MINIMAL, ("data.train.0.columns=q",))
+    assert problem.endswith("Set its keys, such as data.train.0.columns.FIELD=VALUE.")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")],
+)
+def test_things_are_counted_as_one_says_it(number, words):
+    assert counted(number, "row") == words
+    assert counted(number, "reply", "replies") == words.replace("rows", "replies").replace("row", "reply")
 
 
 def test_yaml_is_version_1_2(folder):

@@ -33,6 +33,13 @@ def test_every_key_of_every_block_is_in_the_page_with_a_description():
             assert write_recipe_docs.row(name, field) in page
 
 
+def test_no_row_of_a_table_is_broken_by_a_default():
+    rows = [line for line in write_recipe_docs.page().splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(block.model_fields) for block in dict.fromkeys(b for _, b in blocks()))
+    assert all(row.endswith(" |") for row in rows)
+    assert '| `join` | text | `"\\n"` |' in write_recipe_docs.page()
+
+
 def test_check_fails_on_a_page_of_yesterday(tmp_path, monkeypatch):
     monkeypatch.setattr(write_recipe_docs, "PAGE", tmp_path / "recipe.md")
     assert list(write_recipe_docs.complaints(["--check"]))

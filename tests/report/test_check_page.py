@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import json
+import os
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from tunesmith.config.schema import Data
 from tunesmith.data.build import build
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation
+from tunesmith.errors import WorkError
 from tunesmith.report.check_page import formats_and_notes, page_of, warnings_of, write_check_page
 from tunesmith.report.tokens import visible
 
@@ -152,9 +155,33 @@ def test_a_page_of_nothing_wrong_has_no_warnings(prepare):
     assert warnings_of(prepare([chat("q1", "a"), chat("q2", "b")], [chat("q3", "c")])) == []
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_the_page_is_told_with_what_helps_a_page(prepare, read, tmp_path, monkeypatch, number):
+    data = prepare([chat("q", "a")])
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tunesmith.data.writing.os.fsync", full)
+    with pytest.raises(WorkError) as caught:
+        read(data)
+    assert str(caught.value) == (
+        f"no room left on the disk while writing {tmp_path / 'page.html'}. Free some disk space and run the same again."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
 def side(**found):
     nothing = {"rows": 0, "first": []}
-    return {"rows_kept": 9, "duplicates": nothing, "contradictions": nothing, "labels": None, **found}
+    return {
+        "rows_read": 9,
+        "rows_kept": 9,
+        "rows_dropped": 0,
+        "duplicates": nothing,
+        "contradictions": nothing,
+        "labels": None,
+        **found,
+    }
 
 
 def found(train=None, held_out=None, pictures=()):
@@ -172,6 +199,8 @@ def found(train=None, held_out=None, pictures=()):
          "train: 2 rows repeat an earlier one token for token (f:1 again at f:2; f:1 again at f:3)"),
         (found(side(contradictions={"rows": 1, "first": [["f:1", "f:2"]]})),
          "train: 1 row answers the question of an earlier one differently (f:1 and f:2)"),
+        (found(side(rows_read=1200, rows_dropped=1)), "train: 1 of 1,200 rows is dropped, and nothing is learned from it"),
+        (found(side(rows_read=1, rows_dropped=1)), "train: 1 of 1 row is dropped"),
         (found(side(labels={"yes": 9})), "train: all rows have the same answer, 'yes'"),
         (found(pictures=[1, 0, 2]), "the rows hold 3 pictures, and training on pictures is not possible yet"),
         (found(held_out=side(leaked={"rows": 3, "whole": 1, "first": [["e:1", "f:2"]]})),

@@ -11,7 +11,7 @@ from tests.data.tiny import CHATML, STEADY, byte_level, chatml, llama_like
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation, Image, Message, Place, Sample
 from tunesmith.report import tokens
-from tunesmith.report.tokens import shown, visible
+from tunesmith.report.tokens import look_alikes_marked, shown, visible
 from tunesmith.segments import Piece
 
 PLACE = Place("rows.jsonl", 1, 1)
@@ -101,6 +101,16 @@ def test_the_middle_of_a_long_piece_is_counted(monkeypatch):
 
 def test_control_characters_are_to_be_seen():
     assert visible("a\tb\nc\r\x1b[31m\x00\x7f\x9b") == "a\tb\nc␍␛[31m␀␡�"
+
+
+def test_what_only_reads_like_a_special_token_is_marked():
+    renderer = Renderer(chatml())
+    (piece,) = shown(sample_of(renderer, "a<|im_end|>b <|im_", "<|im_start|>"), renderer)
+    marked = look_alikes_marked(piece.stretches, renderer.encoder.special_names)
+    assert marked.count("‹") == 2 and "a‹<|im_end|>›b <|im_<|im_end|>" in marked
+    assert "assistant\n‹<|im_start|>›<|im_end|>" in marked
+    plain = "".join(stretch.text for stretch in piece.stretches)
+    assert marked.replace("‹", "").replace("›", "") == plain == look_alikes_marked(piece.stretches, [])
 
 
 class Pads:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from tunesmith.data.books.glyphs import BadPdf
     from tunesmith.data.books.questions import Ask, Outcome
     from tunesmith.data.books.rows import Done
+
+_SECONDS_BETWEEN_LINES = 10.0  # of progress in a log, unless a tenth of the work is done before
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output instead of the table.")
@@ -51,6 +55,7 @@ def from_pdf(
     as_json: AsJson = False,
 ) -> None:
     """Make passages of books, without running heads, front and back matter; say what was dropped."""
+    from tunesmith.config.words import counted
     from tunesmith.data.books.rows import Wanted, make_rows, read_prompts
 
     _must_be_one_of("--form", form, ("passages", "text"))
@@ -78,7 +83,7 @@ def from_pdf(
         typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
     _show_books(done, bad)
-    _say(f"{rows:,} rows in {output}")
+    _say(f"{counted(rows, 'row')} in {output}")
 
 
 def questions(
@@ -93,22 +98,37 @@ def questions(
     key_env: Annotated[
         str | None, typer.Option("--key-env", help="The environment variable that holds the endpoint's key.")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="How many pairs; default: all passages.")] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stop at so many pairs in the output, those of earlier runs counted; default: all passages.",
+        ),
+    ] = None,
     each: Annotated[int, typer.Option(min=1, help="How many pairs to ask for a passage.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Draws the order of the passages, and the replies.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.7,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="The longest reply.")] = 1024,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the endpoint.")] = 120.0,
     device: Annotated[str, typer.Option(help="For a local model: auto, cuda, mps or cpu.")] = "auto",
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going", help="Ask on where the first 20 passages gave nothing that can be used."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew; replies that were kept are used again.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a model ask and answer questions about passages. Run it again and it goes on where it stopped."""
+    from tunesmith.config.words import counted
     from tunesmith.data.books.questions import cache_of, read_passages, write_questions
+    from tunesmith.data.writing import must_be_ordinary
 
     _must_be_free(output, True, [file])
+    must_be_ordinary(cache_of(output))
     passages = read_passages(file)
     if endpoint is None:
         ask = _local(model, temperature, max_new_tokens, seed, device)
@@ -118,25 +138,28 @@ def questions(
         output.unlink(missing_ok=True)
     drawn = f"{model} at temperature {temperature:g}, {max_new_tokens} tokens, seed {seed}"
 
-    def tell(so_far: Outcome) -> None:
-        if not as_json:
-            typer.echo(
-                f"\r{so_far.rows:,} pairs, {sum(so_far.left_out.values()):,} left out", err=True, nl=False
-            )
-
-    outcome = write_questions(
-        passages, ask, output, model=drawn, count=count, each=each, seed=seed, on_row=tell
-    )
+    with _Progress(len(passages), count, silent=as_json) as progress:
+        outcome = write_questions(
+            passages,
+            ask,
+            output,
+            model=drawn,
+            count=count,
+            each=each,
+            seed=seed,
+            keep_going=keep_going,
+            on_row=progress.tell,
+        )
     if as_json:
         told = {"output": str(output), **vars(outcome), "left_out": dict(outcome.left_out)}
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
-    typer.echo(err=True)
     for reason, many in outcome.left_out.most_common():
         _say(f"  left out {many}: {reason}", style="yellow")
     _say(
-        f"{outcome.rows:,} pairs from {outcome.passages:,} passages in {output}, {outcome.written:,} of them new; "
-        f"asked {outcome.asked:,} times, {outcome.from_cache:,} replies were there ({cache_of(output).name})"
+        f"{counted(outcome.rows, 'pair')} from {counted(outcome.passages, 'passage')} in {output}, "
+        f"{outcome.written:,} new; asked {counted(outcome.asked, 'time')}, "
+        f"{counted(outcome.from_cache, 'reply', 'replies')} there already ({cache_of(output).name})"
     )
 
 
@@ -186,6 +209,7 @@ def _books(given: list[Path]) -> list[Path]:
 
 
 def _must_be_free(output: Path, overwrite: bool, inputs: list[Path]) -> None:
+    from tunesmith.data.writing import must_be_free
     from tunesmith.errors import InputError
 
     if output.is_dir() or not output.absolute().parent.is_dir():
@@ -194,8 +218,48 @@ def _must_be_free(output: Path, overwrite: bool, inputs: list[Path]) -> None:
         raise InputError(
             "the output is one of the files to read", where=str(output), remedy="give it another name"
         )
-    if output.exists() and not overwrite:
-        raise InputError("the file is there already", where=str(output), remedy="--overwrite replaces it")
+    must_be_free(output, overwrite=overwrite)
+
+
+class _Progress:
+    """How far the asking is, on standard error: one line that changes on a terminal, else a line now and then.
+
+    Args:
+        count: pairs, where there may be enough of them before the passages end.
+    """
+
+    def __init__(self, passages: int, count: int | None, *, silent: bool) -> None:
+        self._passages, self._count, self._silent = passages, count, silent
+        self._terminal = sys.stderr.isatty()
+        self._tenths, self._time = 0, time.monotonic()
+        self._line_is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line_is_open:  # so that an error does not begin in the middle of it
+            typer.echo(err=True)
+
+    def tell(self, so_far: Outcome) -> None:
+        from tunesmith.config.words import counted
+
+        tenths, now = self._tenths_of(so_far), time.monotonic()
+        due = tenths > self._tenths or now >= self._time + _SECONDS_BETWEEN_LINES
+        if self._silent or not (self._terminal or due):
+            return
+        self._tenths, self._time = tenths, now
+        line = (
+            f"{so_far.gone_through:,} of {counted(self._passages, 'passage')}: {counted(so_far.rows, 'pair')}, "
+            f"{sum(so_far.left_out.values()):,} left out"
+        )
+        typer.echo(f"\r{line}" if self._terminal else line, err=True, nl=not self._terminal)
+        self._line_is_open = self._terminal
+
+    def _tenths_of(self, so_far: Outcome) -> int:
+        """How much of the work is done."""
+        of_count = 10 * so_far.rows // self._count if self._count else 0
+        return max(10 * so_far.gone_through // self._passages, of_count)
 
 
 # ---- whom to ask
@@ -253,6 +317,7 @@ def _show_books(done: list[Done], bad: list[BadPdf]) -> None:
     from rich.table import Table
 
     from tunesmith.cli.console import console
+    from tunesmith.config.words import counted
 
     table = Table("book", box=None, header_style="bold")
     for heading in ("pages", "dropped", "length", "passages", "mean", "short tails", "hyphens mended"):
@@ -264,7 +329,7 @@ def _show_books(done: list[Done], bad: list[BadPdf]) -> None:
             one.book.name,
             f"{one.book.pages:,}",
             f"{gone:,}",
-            f"{one.units:,} {one.unit}",
+            counted(one.units, one.unit.removesuffix("s")),
             f"{len(one.cut.passages):,}",
             f"{facts['passage_length']['mean']:g}",
             f"{one.cut.short_tails:,}",
@@ -278,6 +343,8 @@ def _show_books(done: list[Done], bad: list[BadPdf]) -> None:
 
 
 def _show_what_went(one: Done) -> None:
+    from tunesmith.config.words import counted
+
     name = one.book.name
     for dropped in one.book.dropped:
         part = "a part of " if dropped.part else ""
@@ -285,14 +352,16 @@ def _show_what_went(one: Done) -> None:
     if one.book.running.lines:
         some = ", ".join(f"{text!r}" for text, _ in one.book.running.texts.most_common(3))
         _say(
-            f"  {name}: took out {one.book.running.lines} running heads, feet and page numbers: {some}",
+            f"  {name}: took out {counted(one.book.running.lines, 'line')} of running heads, feet and page numbers: {some}",
             style="dim",
         )
     if one.cut.short_tails:
-        lost = f"{one.cut.units_dropped:,} {one.unit}"
-        _say(f"  {name}: dropped {one.cut.short_tails} short tails of chapters, {lost}", style="yellow")
+        tails = counted(one.cut.short_tails, "short tail of a chapter", "short tails of chapters")
+        lost = counted(one.cut.units_dropped, one.unit.removesuffix("s"))
+        _say(f"  {name}: dropped {tails}, {lost}", style="yellow")
     if one.book.unreadable:
-        _say(f"  {name}: {one.book.unreadable:,} characters have no letters in the file", style="yellow")
+        unreadable = counted(one.book.unreadable, "character has", "characters have")
+        _say(f"  {name}: {unreadable} no letters in the file", style="yellow")
 
 
 def _pages(pages: tuple[int, ...]) -> str:

@@ -38,7 +38,7 @@ def check(
         int | None,
         typer.Option(
             min=0,
-            help=f"How many samples to show token by token.  [default: {_SHOWN_HERE}, on a page {_SHOWN_ON_PAGE}]",
+            help=f"How many samples to show token by token; default: {_SHOWN_HERE}, on a page {_SHOWN_ON_PAGE}.",
             show_default=False,
         ),
     ] = None,
@@ -66,24 +66,28 @@ def check(
     if as_json:
         typer.echo(json.dumps(prepared.data.ledgers, ensure_ascii=False, indent=2))
         return
-    _show_findings(prepared)
+    warnings = _show_findings(prepared)
     for sample in prepared.data.train[: _SHOWN_HERE if show is None else show]:
         _show_sample(prepared, sample)
     if html is not None:
         _say(f"\nThe page is {html}", "dim")
-    pictures = prepared.data.train.pictures.any() or prepared.data.eval.pictures.any()
-    end = (
-        "Training on pictures is not possible yet."
-        if pictures
-        else f"Nothing is wrong; start with: {command}"
-    )
-    _say(f"\n{plan}. {end}")
+    _say(f"\n{plan}. {_verdict(prepared, warnings, command)}")
+
+
+def _verdict(prepared: Prepared, warnings: int, command: str) -> str:
+    if prepared.data.train.pictures.any() or prepared.data.eval.pictures.any():
+        return "Training on pictures is not possible yet."
+    if not warnings:
+        return f"Nothing is wrong; start with: {command}"
+    above = "the warning above" if warnings == 1 else f"the {warnings} warnings above"
+    return f"Nothing keeps it from training, but see {above}; start with: {command}"
 
 
 def _must_be_writable(page: Path) -> None:
     """Raises an InputError before any work where the page cannot be written."""
-    if page.is_dir():
-        raise InputError(f"{page} is a folder", where="--html", expected="the name of a file to write")
+    from tunesmith.data.writing import must_be_ordinary
+
+    must_be_ordinary(page, where="--html")
     if not page.parent.is_dir():
         raise InputError(
             f"there is no folder {page.parent} to write {page.name} to",
@@ -93,13 +97,14 @@ def _must_be_writable(page: Path) -> None:
 
 
 def _plan(recipe: Recipe, prepared: Prepared) -> str:
+    from tunesmith.config.words import counted
     from tunesmith.train.order import Schedule
 
     train, samples = recipe.train, len(prepared.data.train)
     schedule = Schedule(samples, recipe.samples_an_update, train.epochs, train.max_steps, train.seed)
     return (
-        f"{samples} {'sample' if samples == 1 else 'samples'}, {recipe.samples_an_update} an update: "
-        f"{schedule.total_steps} steps ({schedule.steps_an_epoch} an epoch)"
+        f"{counted(samples, 'sample')}, {recipe.samples_an_update} an update: "
+        f"{counted(schedule.total_steps, 'step')} ({schedule.steps_an_epoch} an epoch)"
     )
 
 
@@ -138,14 +143,16 @@ def _say(text: str, style: str = "") -> None:
     console.print(Text(visible(text), style=style), soft_wrap=True)
 
 
-def _show_findings(prepared: Prepared) -> None:
+def _show_findings(prepared: Prepared) -> int:
+    """What was found, the warnings last; how many these are."""
+    from tunesmith.config.words import counted
     from tunesmith.report.check_page import FORMATS_SHOWN, formats_and_notes, warnings_of
 
     formats, notes = formats_and_notes(prepared.data)
     for file, format in formats[:FORMATS_SHOWN]:
         _say(f"{file}: format {format}", "dim")
     if len(formats) > FORMATS_SHOWN:
-        _say(f"and {len(formats) - FORMATS_SHOWN} more files", "dim")
+        _say(f"and {counted(len(formats) - FORMATS_SHOWN, 'more file')}", "dim")
     for note in notes:
         _say(note, "dim")
     for side, ledger in prepared.data.ledgers.items():
@@ -156,13 +163,16 @@ def _show_findings(prepared: Prepared) -> None:
         _say("")
     for warning in warnings:
         _say(f"warning: {warning}", "yellow")
+    return len(warnings)
 
 
 def _show_ledger(side: str, ledger: dict[str, Any]) -> None:
+    from tunesmith.config.words import counted
+
     tokens = ledger["tokens"]
     _say(
-        f"\n{side}: {ledger['rows_read']} rows read, {ledger['rows_kept']} kept, {ledger['rows_dropped']} dropped; "
-        f"{ledger['rows_truncated']} truncated, {ledger['rows_split']} split",
+        f"\n{side}: {counted(ledger['rows_read'], 'row')} read, {ledger['rows_kept']:,} kept, {ledger['rows_dropped']:,} dropped; "
+        f"{ledger['rows_truncated']:,} truncated, {ledger['rows_split']:,} split",
         "bold",
     )
     for dropped in ledger["dropped"][:_DROPPED_SHOWN]:
@@ -170,17 +180,17 @@ def _show_ledger(side: str, ledger: dict[str, Any]) -> None:
     if len(ledger["dropped"]) > _DROPPED_SHOWN:
         _say(f"{_INDENT}and {len(ledger['dropped']) - _DROPPED_SHOWN} more, which --json lists", "yellow")
     _say(
-        f"{_INDENT}{tokens['total']:,} tokens in {ledger['samples']:,} samples, {tokens['with_loss']:,} with loss "
+        f"{_INDENT}{counted(tokens['total'], 'token')} in {counted(ledger['samples'], 'sample')}, {tokens['with_loss']:,} with loss "
         f"({ledger['loss_share']:.1%}); a sample has {tokens['median']:g} (median), {tokens['p95']} (95%), "
         f"{tokens['max']} at most"
     )
     _show_bars(
-        (f"{low}–{high} tokens" if low < high else f"{low} tokens", count)
+        (f"{low}–{high} tokens" if low < high else counted(low, "token"), count)
         for low, high, count in ledger["histogram"]
     )
     _say(f"{_INDENT}longest: {_longest(ledger)}")
     if ledger["labels"]:
-        _say(f"{_INDENT}{len(ledger['labels'])} different answers:")
+        _say(f"{_INDENT}{counted(len(ledger['labels']), 'different answer')}:")
         _show_bars(list(ledger["labels"].items())[:_LABELS_SHOWN])
         if len(ledger["labels"]) > _LABELS_SHOWN:
             _say(f"{_INDENT * 2}and {len(ledger['labels']) - _LABELS_SHOWN} more")
@@ -217,28 +227,39 @@ def _show_sample(prepared: Prepared, sample: Sample) -> None:
     from rich.text import Text
 
     from tunesmith.cli.console import console
-    from tunesmith.report.tokens import shown
+    from tunesmith.report.tokens import look_alikes_marked, shown
 
     colours = console.is_terminal and not console.no_color
+    pieces, names = shown(sample, prepared.renderer), prepared.renderer.encoder.special_names
     legend = Text(f"\n{sample.place} — what carries loss is ", style="dim")
     legend.append_text(_loss("marked", 1.0, colours))
     if colours:
         legend.append(", special tokens are ").append("so", style="not dim magenta")
+    elif any(look_alikes_marked(one.stretches, names) != _text(one.stretches) for one in pieces):
+        legend.append(", plain text that reads like a special token stands in ‹ ›")
     console.print(legend, soft_wrap=True)
-    for piece in shown(sample, prepared.renderer):
+    for piece in pieces:
         if piece.heading is not None:
             console.print(f"\n[dim italic]{piece.heading}:[/]", highlight=False, soft_wrap=True)
         for weight, run in groupby(piece.stretches, key=lambda stretch: stretch.weight):
-            console.print(_run(list(run), weight, colours), end="", soft_wrap=True)
+            stretches = list(run)
+            if colours:
+                text = _coloured(stretches, weight)
+            else:
+                marked = look_alikes_marked(stretches, names)
+                text = _loss(marked, weight, colours) if weight else Text(marked)
+            console.print(text, end="", soft_wrap=True)
     console.print()
 
 
-def _run(stretches: list[Shown], weight: float, colours: bool) -> Text:
+def _text(stretches: list[Shown]) -> str:
+    return "".join(stretch.text for stretch in stretches)
+
+
+def _coloured(stretches: list[Shown], weight: float) -> Text:
     """Neighbours of one weight."""
     from rich.text import Text
 
-    if weight and not colours:
-        return _loss("".join(stretch.text for stretch in stretches), weight, colours)
     text = Text()
     for stretch in stretches:
         text.append(stretch.text, _style(stretch))

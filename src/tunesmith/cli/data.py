@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from tunesmith.data.readers.hub import Downloaded
 
 app = typer.Typer(help="Download, convert and split data; make books into passages and questions.")
+
+# An option of `convert` says something to the formats that read one of these fields.
+_READ_WITH = {
+    "images": ("images", "image_path"),
+    "join": ("instruction",),
+    "instruction": ("category", "entities", "image_path"),
+    "labels": ("category",),
+}
 
 Encoding = Annotated[str, typer.Option(help="The encoding of text files, such as gb18030.")]
 FormatName = Annotated[str | None, typer.Option("--format", help="The format's name; detected if not given.")]
@@ -56,6 +65,7 @@ def download(
 ) -> None:
     """Bring data sets of the hub or of ModelScope into a folder. What is there is not fetched again."""
     from tunesmith.cli.console import log_to_console
+    from tunesmith.config.words import counted
     from tunesmith.data.captions import download_first
     from tunesmith.data.readers import hub
 
@@ -73,7 +83,7 @@ def download(
                     reference.text, first, folder, columns=names, overwrite=overwrite, progress=_bars()
                 )
                 typer.echo(
-                    f"wrote {done.table}: {_count(done.rows, 'caption')} of {_count(done.pictures + done.there, 'picture')} "
+                    f"wrote {done.table}: {counted(done.rows, 'caption')} of {counted(done.pictures + done.there, 'picture')} "
                     f"({done.pictures} fetched, {done.there} there already)"
                 )
                 _tell_recipe({"train": [done.table]})
@@ -84,9 +94,11 @@ def _bars() -> bool:
 
 
 def _tell_download(reference: str, folder: Path, done: Downloaded) -> None:
+    from tunesmith.config.words import counted
+
     everything = [path for paths in done.splits.values() for path in paths] + list(done.others)
     size = sum(path.stat().st_size for path in everything)
-    typer.echo(f"{reference} -> {folder}: {_count(len(everything), 'file')}, {_size(size)}")
+    typer.echo(f"{reference} -> {folder}: {counted(len(everything), 'file')}, {_size(size)}")
     for split, paths in done.splits.items():
         for path in paths:
             typer.echo(f"  {split}: {_typed(path, folder)}")
@@ -138,14 +150,25 @@ def convert(
         str, typer.Option(help="error: stop and write nothing; skip: drop and list it.")
     ] = "error",
     encoding: Encoding = "utf-8",
-    join: Annotated[str, typer.Option(help="What stands between an instruction and its input.")] = "\n",
+    join: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands between an instruction and its input (alpaca); default: \\n, a line feed.",
+            show_default=False,
+        ),
+    ] = None,
     instruction: Annotated[
         str | None, typer.Option(help="The instruction of a classification or entities task.")
     ] = None,
     labels: Annotated[list[str] | None, typer.Option(help="The name of label 0, 1, ...; repeat it.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make rows of any known format into chats: `{"messages": [...]}`, a line a row, no row lost in silence."""
+    """Make rows of any known format into chats: `{"messages": [...]}`, a line a row, no row lost in silence.
+
+    Preference rows become `prompt`, `chosen` and `rejected`, lists of messages;
+    judged chats keep their `label`; plain text stays `{"text": "..."}`.
+    """
+    from tunesmith.config.words import counted
     from tunesmith.data.convert import convert_file
     from tunesmith.data.words import drop_reason
     from tunesmith.data.writing import must_be_free
@@ -153,27 +176,47 @@ def convert(
 
     if on_bad_row not in ("error", "skip"):
         raise InputError(f"--on-bad-row is {on_bad_row!r}", expected="error or skip")
-    named = tuple(labels) if labels else None
-    read_from = _source(
-        source,
-        format_name,
-        columns,
-        encoding,
-        images=images,
-        join=join,
-        instruction=instruction,
-        labels=named,
-    )
+    special = {
+        "images": images,
+        "join": join,
+        "instruction": instruction,
+        "labels": tuple(labels) if labels else None,
+    }
+    given = {name: value for name, value in special.items() if value is not None}
+    read_from = _source(source, format_name, columns, encoding, **given)
     must_be_free(output, overwrite=overwrite)
+    _must_be_read(given, read_from)
     done = convert_file(read_from, output, skip=on_bad_row == "skip")
     for note in (*done.notes, f"the format is {done.format}"):
         typer.echo(note)
     for error in done.dropped:
         typer.echo(f"  dropped {error.where}: {drop_reason(error)}")
     typer.echo(
-        f"wrote {output}: {_count(done.read, 'row')} read = {done.written} written + {len(done.dropped)} dropped"
+        f"wrote {output}: {counted(done.read, 'row')} read = {done.written:,} written + {len(done.dropped):,} dropped"
     )
     _tell_recipe({"train": [output]})
+
+
+def _must_be_read(given: Iterable[str], source: Source) -> None:
+    """Raises an InputError for an option that says nothing to rows of the source's format."""
+    from tunesmith.config.words import any_of
+    from tunesmith.data.convert import rows_and_format
+    from tunesmith.data.converters import FORMATS
+    from tunesmith.data.readers import find
+    from tunesmith.errors import InputError
+
+    if not given:
+        return
+    format = rows_and_format(find(source))[1]
+    for option in given:
+        fitting = [one.name for one in FORMATS.values() if set(_READ_WITH[option]) & set(one.known)]
+        if format.name not in fitting:
+            raise InputError(
+                f"--{option} says nothing to rows of the format {format.name}",
+                where=source.path,
+                expected=f"the format {any_of(fitting)} with it",
+                remedy=f"leave --{option} out, or name the format with --format",
+            )
 
 
 @app.command()
@@ -204,6 +247,7 @@ def split(
     overwrite: Overwrite = False,
 ) -> None:
     """Split rows into train.jsonl and eval.jsonl so that no row, and no question, is on both sides. Rows stay as they are."""
+    from tunesmith.config.words import counted
     from tunesmith.data.split import assign
     from tunesmith.data.split_files import look, write_parts
     from tunesmith.data.writing import must_be_free
@@ -225,7 +269,7 @@ def split(
     for part, name in enumerate(names):
         if part not in parts:
             raise InputError(
-                f"{name} would hold none of {_count(len(parts), 'row')}: like rows stay together, and no group of them "
+                f"{name} would hold none of {counted(len(parts), 'row')}: like rows stay together, and no group of them "
                 f"is small enough for its share",
                 where=source,
                 remedy="hold out a larger share, or let rows with the same prompt part with --no-prompts",
@@ -240,12 +284,14 @@ def split(
 
 def _tell_parts(files: list[Path], parts: list[int], strata: list[str]) -> None:
     """How many rows each file got, in all and of each stratum."""
+    from tunesmith.config.words import counted
+
     counts = Counter(zip(parts, strata, strict=True))
     of_stratum = Counter(strata)
     shown = [stratum for stratum, _ in of_stratum.most_common(20)] if len(of_stratum) > 1 else []
     for part, file in enumerate(files):
         rows = parts.count(part)
-        typer.echo(f"wrote {file}: {_count(rows, 'row')}, {rows / len(parts):.1%}")
+        typer.echo(f"wrote {file}: {counted(rows, 'row')}, {rows / len(parts):.1%}")
     if shown:
         width = max(len(_short(stratum)) for stratum in shown)
         typer.echo("  " + " " * width + "".join(f"  {file.stem:>7}" for file in files))
@@ -295,11 +341,8 @@ def _must_be_a_folder(path: Path) -> None:
     from tunesmith.errors import InputError
 
     if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file", expected="a folder to write to", remedy="name another with -o")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+        kind = "a file" if path.is_file() else "no folder"
+        raise InputError(f"{path} is {kind}", expected="a folder to write to", remedy="name another with -o")
 
 
 def _size(count: int) -> str:

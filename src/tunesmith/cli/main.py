@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from tunesmith import __version__
 from tunesmith.cli import check, compare, data, doctor, init, recipes, talk, train
-from tunesmith.errors import Interrupted, Problems, TunesmithError
+from tunesmith.errors import Interrupted, Problems, TunesmithError, no_room_is_a_work_error
 
 
 class Verb(NamedTuple):
@@ -91,10 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _speak_utf8()
     given, debug = _without_debug(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        code = get_command(build()).main(given or ["--help"], prog_name="tunesmith", standalone_mode=False)
-        if code == Interrupted.exit_code:  # typer keeps a Ctrl-C to itself
-            _say("interrupted")
-        return _flushed(code if isinstance(code, int) else 0)
+        # The verbs' own files say so themselves; this is for output that goes to a full disk.
+        with no_room_is_a_work_error("this command's output", "free some disk space, or send it elsewhere"):
+            code = get_command(build()).main(
+                given or ["--help"], prog_name="tunesmith", standalone_mode=False
+            )
+            if code == Interrupted.exit_code:  # typer keeps a Ctrl-C to itself
+                _say("interrupted")
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        return 1  # a reader that left early (`| head`) is no error worth words
     except TunesmithError as error:
         _show_traceback(debug)
         _complain(error)
@@ -112,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show_traceback(debug)
         _say(_bug(error, debug))
         return 1
+    finally:
+        _let_go_of_output()
 
 
 def _speak_utf8() -> None:
@@ -131,15 +140,12 @@ def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
     return options + arguments[end:], len(options) < end
 
 
-def _flushed(code: int) -> int:
-    """The code, once all output is out. A reader that left early (`| head`) is no error worth words."""
+def _let_go_of_output() -> None:
+    """Where nobody takes what is left of the output, drop it: Python would complain of it as it ends."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes again as it ends, and would complain then.
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return code
 
 
 def _say(sentence: str) -> None:

@@ -122,6 +122,8 @@ def batch(
     """Answer a file of questions."""
     from pathlib import Path
 
+    from tunesmith.config.words import counted
+    from tunesmith.data.writing import must_be_ordinary
     from tunesmith.errors import InputError
     from tunesmith.infer.batch import answer_file, read_questions
 
@@ -129,10 +131,11 @@ def batch(
     target = Path(output)
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise InputError(f"answers cannot be written to {output}", expected="a file in a folder that exists")
+    must_be_ordinary(target, where="-o")
     opened = _open(run, base, device)
     options = _options(opened, temperature, top_p, top_k, repetition_penalty, max_new_tokens, seed)
     answer_file(opened.speaker, questions, options, target, system=system)
-    typer.echo(f"{len(questions)} answers in {output}")
+    typer.echo(f"{counted(len(questions), 'answer')} in {output}")
 
 
 def _open(run: str, base: bool, device: str) -> Opened:
@@ -184,8 +187,12 @@ def _options(
 
 
 def _say_if_cut(reply: Reply) -> None:
+    from tunesmith.config.words import counted
+
     if not reply.ended:
-        typer.echo(f"(cut off after {reply.tokens} tokens; --max-new-tokens allows more)", err=True)
+        typer.echo(
+            f"(cut off after {counted(reply.tokens, 'token')}; --max-new-tokens allows more)", err=True
+        )
 
 
 def _write(text: str) -> None:

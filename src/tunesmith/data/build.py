@@ -24,11 +24,11 @@ from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation, Place
 from tunesmith.data.store import SampleStore, StoreWriter
 from tunesmith.errors import InputError, Problems
-from tunesmith.rundir import read_json, write_json
+from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
 
 MOST_PROBLEMS_SHOWN = 20
 FILES_SHOWN = 5  # a format
-_FORM = 3  # of the store and of what lies beside it; a change of it makes kept data anew
+_FORM = 4  # of the store and of what lies beside it; a change of it makes kept data anew
 # Whose versions may change what is read, or which tokens it becomes.
 _MAKERS = ("transformers", "tokenizers", "jinja2", "pyarrow", "pypdfium2", "pillow")
 
@@ -94,7 +94,7 @@ def build(
             "notes": _notes(flow),
             "pictures": [[path, *_stamp(path)] for path in sorted(flow.images)],
         }
-        write_json(folder / LAST_FILE, prepared)
+        write_json(folder / LAST_FILE, prepared, remedy=FREE_AND_REPEAT)
 
     def read(folder: Path) -> tuple[dict[str, Any], SampleStore, SampleStore]:
         return read_json(folder / LAST_FILE), *_stores(folder, data, seed)

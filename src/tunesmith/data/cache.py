@@ -17,7 +17,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from tunesmith.errors import failed_writing_is_a_work_error
-from tunesmith.rundir import folder_written_whole
+from tunesmith.rundir import FREE_AND_REPEAT, folder_written_whole
 
 log = logging.getLogger("tunesmith")
 
@@ -73,7 +73,7 @@ def read_prepared(
         folder = Path(lock.lock_file).with_suffix("")
         if not ((folder / LAST_FILE).is_file() and is_good(folder)):
             _make_room(folder)
-            with folder_written_whole(folder) as empty:
+            with folder_written_whole(folder, remedy=FREE_AND_REPEAT) as empty:
                 write(empty)
         with contextlib.suppress(OSError):  # the date of last use, by which old folders are found
             os.utime(folder)

@@ -19,7 +19,7 @@ from tunesmith.data.split import folded
 from tunesmith.data.store import SampleStore
 
 FIRST_SHOWN = 5
-_MOST_BINS = 12
+_FEWEST_BINS, _MOST_BINS = 3, 12
 _MOST_LABELS, _FEWEST_ROWS_A_LABEL, _LONGEST_LABEL = 50, 3, 59
 # A question that more samples share than this many, and than this share of all, is an instruction, as in data split.
 _INSTRUCTION_SAMPLES, _INSTRUCTION_SHARE = 20, 0.05
@@ -48,7 +48,7 @@ def statistics_of(kept: SampleStore, train: SampleStore | None = None) -> dict[s
 
 
 def histogram(lengths: np.ndarray) -> list[list[int]]:
-    """At most 12 bins `[low, high, count]`, both ends included, of a width that is easy to read.
+    """At most 12 bins `[low, high, count]`, fewer of few samples, both ends included, of a width that is easy to read.
 
     The last bin goes on to the greatest length: a few very long samples would flatten all the others.
     """
@@ -56,7 +56,10 @@ def histogram(lengths: np.ndarray) -> list[list[int]]:
         return []
     least, most = int(lengths.min()), int(lengths.max())
     nearly_most = int(np.sort(lengths)[math.ceil(0.99 * (len(lengths) - 1))])
-    width = next(w for w in _round_numbers() if nearly_most // w - least // w < _MOST_BINS)
+    most_bins = min(
+        _MOST_BINS, max(_FEWEST_BINS, math.isqrt(len(lengths)))
+    )  # few samples leave most of many empty
+    width = next(w for w in _round_numbers() if nearly_most // w - least // w < most_bins)
     lows = np.arange(least // width, nearly_most // width + 1) * width
     counts = np.bincount(np.minimum(lengths // width - lows[0] // width, len(lows) - 1), minlength=len(lows))
     highs = [*(lows[1:] - 1), max(most, int(lows[-1]) + width - 1)]
@@ -69,21 +72,24 @@ def _round_numbers() -> Iterator[int]:
 
 
 def longest(kept: SampleStore) -> list[dict[str, Any]]:
-    """The longest samples, the longest first; of equal ones the earlier first."""
+    """The rows with the longest samples, the longest first; of equal ones the earlier first."""
     return [
         {"place": str(kept.place(at)), "tokens": int(kept.lengths[at])}
-        for at in longest_numbers(kept.lengths)
+        for at in longest_numbers(kept.lengths, kept.rows)
     ]
 
 
-def longest_numbers(lengths: np.ndarray) -> list[int]:
-    """The numbers of the longest samples."""
-    # Partition first: of a million lengths only those that may be among the longest are put in order.
-    least = np.partition(lengths, -FIRST_SHOWN)[-FIRST_SHOWN] if len(lengths) > FIRST_SHOWN else 0
+def longest_numbers(lengths: np.ndarray, rows: np.ndarray) -> list[int]:
+    """The numbers of the longest samples, one a row. Samples of one row stand together."""
+    if not len(lengths):
+        return []
+    # Partition first: of a million rows only those that may be among the longest are put in order.
+    of_rows = np.maximum.reduceat(lengths, np.flatnonzero(np.diff(rows, prepend=rows[0] - 1)))
+    least = np.partition(of_rows, -FIRST_SHOWN)[-FIRST_SHOWN] if len(of_rows) > FIRST_SHOWN else 0
     candidates = np.flatnonzero(lengths >= least)
-    return [int(at) for at in candidates[np.argsort(-lengths[candidates].astype(np.int64), kind="stable")]][
-        :FIRST_SHOWN
-    ]
+    ordered = candidates[np.argsort(-lengths[candidates].astype(np.int64), kind="stable")]
+    _, first_of_row = np.unique(rows[ordered], return_index=True)
+    return [int(at) for at in ordered[np.sort(first_of_row)][:FIRST_SHOWN]]
 
 
 def labels(kept: SampleStore) -> dict[str, int] | None:
@@ -107,9 +113,9 @@ def labels(kept: SampleStore) -> dict[str, int] | None:
 
 
 def duplicates(kept: SampleStore) -> dict[str, Any]:
-    """Rows with a sample that stands earlier too, token for token, and the first such pairs: earlier, later."""
+    """Rows with a sample that an earlier row has too, token for token, and the first such pairs: earlier, later."""
     first = _first_equal(identities(kept))
-    again = np.flatnonzero(first != np.arange(len(first)))
+    again = np.flatnonzero(kept.rows[first] != kept.rows)
     return {
         "rows": len(np.unique(kept.rows[again])),
         "first": _pairs(kept, first[again], kept, again),
@@ -122,7 +128,7 @@ def contradictions(kept: SampleStore, asked: np.ndarray) -> dict[str, Any]:
     shared = np.flatnonzero(_stands_twice(asked) & (asked != 0))
     answers = _hashes(kept, "answer", shared)
     first = _first_equal(asked[shared])
-    otherwise = answers != answers[first]
+    otherwise = (answers != answers[first]) & (kept.rows[shared] != kept.rows[shared[first]])
     return {
         "rows": len(np.unique(kept.rows[shared[otherwise]])),
         "first": _pairs(kept, shared[first[otherwise]], kept, shared[otherwise]),
@@ -149,9 +155,13 @@ def leaked(held_out: SampleStore, train: SampleStore, asked: np.ndarray) -> dict
 
 
 def _pairs(left: SampleStore, lefts: np.ndarray, right: SampleStore, rights: np.ndarray) -> Pairs:
+    """The places of the first pairs of rows, each pair once however many samples they have in common."""
+    others = right.rows[rights]
+    pairs = left.rows[lefts] * (others.max(initial=0) + 1) + others
+    _, first = np.unique(pairs, return_index=True)
     return [
-        [str(left.place(int(a))), str(right.place(int(b)))]
-        for a, b in zip(lefts[:FIRST_SHOWN], rights[:FIRST_SHOWN], strict=True)
+        [str(left.place(int(lefts[at]))), str(right.place(int(rights[at])))]
+        for at in np.sort(first)[:FIRST_SHOWN]
     ]
 
 

@@ -10,7 +10,7 @@ from tunesmith.data.readers.file import decode_utf8, must_be_a_file, read_bytes
 from tunesmith.data.schema import SourceRow
 from tunesmith.errors import InputError
 from tunesmith.infer.speaker import Speaker
-from tunesmith.rundir import write_json
+from tunesmith.rundir import FREE_AND_REPEAT, write_json
 
 _EXPECTED = 'a JSON array of strings or of {"question": ...}, the same one a line (.jsonl), or one question a line (.txt)'
 
@@ -51,5 +51,5 @@ def answer_file(
         {"question": question, "answer": reply.text}
         for question, reply in zip(questions, replies, strict=True)
     ]
-    write_json(output, answers)
+    write_json(output, answers, remedy=FREE_AND_REPEAT)
     return answers

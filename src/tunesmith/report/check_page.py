@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tunesmith.config.words import counted
 from tunesmith.data.build import DataSet
 from tunesmith.data.render import Renderer
 from tunesmith.data.statistics import longest_numbers
 from tunesmith.data.store import SampleStore
+from tunesmith.data.writing import written_whole
 from tunesmith.report.html import Row, number
 from tunesmith.report.tokens import ShownPiece, shown, visible
-from tunesmith.rundir import write_bytes
 
 DROPPED_SHOWN = 100
 FORMATS_SHOWN = 20
@@ -51,7 +52,8 @@ def write_check_page(path: Path, page: CheckPage) -> None:
     """Write the page whole or not at all.
 
     Raises:
-        WorkError: the disk is full.
+        InputError: the path is that of a device, a pipe or the like.
+        WorkError: the disk is full, or the folder can't be written to.
     """
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -60,11 +62,12 @@ def write_check_page(path: Path, page: CheckPage) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"number": number, "visible": visible}
+    jinja.filters |= {"number": number, "visible": visible, "counted": counted}
     jinja.globals |= {"dropped_shown": DROPPED_SHOWN, "formats_shown": FORMATS_SHOWN}
     text = jinja.get_template("check.html.jinja").render(page=page)
     # JSON can say half a surrogate pair, which UTF-8 cannot hold.
-    write_bytes(path, text.encode(errors="replace"))
+    with written_whole(path) as file:
+        file.write(text.encode(errors="replace"))
 
 
 def page_of(
@@ -104,7 +107,7 @@ def _samples(
     sections = []
     for heading, numbers, most in (
         ("The first rows", range(min(show, len(store))), show),
-        ("The longest of the others", longest_numbers(store.lengths), _RANDOM_SHOWN),
+        ("The longest of the others", longest_numbers(store.lengths, store.rows), _RANDOM_SHOWN),
         ("Some others, drawn at random", drawn, _RANDOM_SHOWN),
     ):
         chosen = [at for at in numbers if at not in seen][:most]
@@ -141,7 +144,7 @@ def warnings_of(data: DataSet) -> list[str]:
     pictures = int(data.train.pictures.sum()) + int(data.eval.pictures.sum())
     if pictures:
         warnings.append(
-            f"the rows hold {_count(pictures, 'picture')}, and training on pictures is not possible yet: "
+            f"the rows hold {counted(pictures, 'picture')}, and training on pictures is not possible yet: "
             "`tunesmith train` refuses this recipe"
         )
     held_out = data.ledgers.get("eval") or {}
@@ -161,7 +164,7 @@ def _of_leaks(leaked: dict[str, Any], kept: int) -> str:
     else:
         how = "the same question is trained on" + (f", in {whole:,} the answer too" if whole else "")
     return (
-        f"{rows:,} of {_count(kept, 'held-out row')} can be answered from memory: {how} "
+        f"{rows:,} of {counted(kept, 'held-out row')} can be answered from memory: {how} "
         f"({_pairs(leaked['first'], 'is')}). Scores on them say nothing of new questions; "
         "`tunesmith data split` parts a file so that like rows stay on one side"
     )
@@ -169,15 +172,21 @@ def _of_leaks(leaked: dict[str, Any], kept: int) -> str:
 
 def _of_one_side(side: str, ledger: dict[str, Any]) -> list[str]:
     warnings = []
+    if ledger["rows_dropped"]:
+        warnings.append(
+            f"{side}: {ledger['rows_dropped']:,} of {counted(ledger['rows_read'], 'row')} "
+            f"{_s(ledger['rows_dropped'], 'is', 'are')} dropped, and nothing is learned from "
+            f"{_s(ledger['rows_dropped'], 'it', 'them')}"
+        )
     again, otherwise = ledger["duplicates"], ledger["contradictions"]
     if again["rows"]:
         warnings.append(
-            f"{side}: {_count(again['rows'], 'row')} {_s(again['rows'], 'repeats', 'repeat')} an earlier one token "
+            f"{side}: {counted(again['rows'], 'row')} {_s(again['rows'], 'repeats', 'repeat')} an earlier one token "
             f"for token ({_pairs(again['first'], 'again at')})"
         )
     if otherwise["rows"]:
         warnings.append(
-            f"{side}: {_count(otherwise['rows'], 'row')} {_s(otherwise['rows'], 'answers', 'answer')} the question "
+            f"{side}: {counted(otherwise['rows'], 'row')} {_s(otherwise['rows'], 'answers', 'answer')} the question "
             f"of an earlier one differently ({_pairs(otherwise['first'], 'and')})"
         )
     if ledger["labels"] and len(ledger["labels"]) == 1:
@@ -188,10 +197,6 @@ def _of_one_side(side: str, ledger: dict[str, Any]) -> list[str]:
 def _pairs(pairs: list[list[str]], word: str) -> str:
     """The first three pairs; a warning is no list."""
     return "; ".join(f"{one} {word} {other}" for one, other in pairs[:3])
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _s(count: int, one: str, many: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import groupby
@@ -43,6 +44,24 @@ class ShownPiece(NamedTuple):
 def visible(text: str) -> str:
     """The text with its control characters, but for tab and newline, as pictures of them."""
     return text.translate(_VISIBLE)
+
+
+def look_alikes_marked(stretches: Sequence[Shown], names: Sequence[str]) -> str:
+    """The text of stretches, with ‹ and › around what only reads like a special token.
+
+    `<|im_end|>` that somebody wrote into a message is plain text to the model, and ends nothing. Without colours it
+    would look like the token of that name.
+
+    Args:
+        names: what the special tokens are called, a longer one in front of what it begins with.
+    """
+    look_alike = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+    return "".join(
+        look_alike.sub(r"‹\g<0>›", "".join(stretch.text for stretch in run))
+        if kind == "text"
+        else "".join(stretch.text for stretch in run)
+        for kind, run in groupby(stretches, key=lambda stretch: stretch.kind)
+    )
 
 
 def shown(sample: Sample, renderer: Renderer) -> list[ShownPiece]:

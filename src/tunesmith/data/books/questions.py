@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from tunesmith.config import schema as configured
+from tunesmith.config.words import counted
 from tunesmith.data.books.script import han, is_chinese
 from tunesmith.data.readers import find, read
 from tunesmith.data.readers.strict import BrokenJson, parse_value
@@ -27,6 +28,7 @@ from tunesmith.errors import InputError, WorkError, no_room_is_a_work_error
 Ask = Callable[[list[dict[str, str]]], str]
 
 FEWEST_WORDS = 5  # of a question; Han characters in Chinese
+MOST_IN_VAIN = 20  # passages at the start that give nothing, before it is given up
 
 _ENGLISH = (
     "You write questions and answers for training a language model. You reply with JSON and nothing else.",
@@ -69,6 +71,11 @@ class Outcome:
     asked: int = 0
     from_cache: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def gone_through(self) -> int:
+        """How many passages have had their turn."""
+        return self.asked + self.from_cache
 
 
 def read_passages(path: Path) -> list[Source]:
@@ -123,18 +130,21 @@ def write_questions(
     count: int | None = None,
     each: int = 1,
     seed: int = 0,
+    keep_going: bool = False,
     on_row: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Ask about the passages, in an order drawn by the seed, until there are `count` rows or no passages left.
 
     Args:
         model: what the replies are kept under: the model's name and how it draws.
+        count: rows in the output, those of earlier runs among them.
         each: how many questions a passage is asked for.
+        keep_going: ask on where the first MOST_IN_VAIN passages gave nothing.
         on_row: called after each passage.
 
     Raises:
         InputError: the output holds other rows than these passages and this model give.
-        WorkError: not one question came of it, or the disk is full.
+        WorkError: not one question came of it, or of the first passages, or the disk is full.
     """
     outcome = Outcome(passages=len(passages))
     order = random.Random(seed).sample(range(len(passages)), len(passages))
@@ -142,7 +152,7 @@ def write_questions(
         there = _mended(output)
         replies = _Replies(cache_of(output), model)
         asked_before: set[str] = set()
-        with output.open("a", encoding="utf-8", newline="\n") as rows, replies:
+        with _Lines(output) as rows, replies.lines:
             for index in order:
                 if count is not None and outcome.rows >= count:
                     break
@@ -154,10 +164,24 @@ def write_questions(
                         break
                     _put(rows, pair | {"book": passage.book}, there, outcome, output)
                 on_row(outcome)
+                if outcome.gone_through == MOST_IN_VAIN and not outcome.rows and not keep_going:
+                    break
     if not outcome.rows:
-        reasons = "; ".join(f"{reason} ({many} times)" for reason, many in outcome.left_out.most_common(3))
-        raise WorkError(f"not one question came of {len(passages)} passages: {reasons}", where=str(output))
+        raise _in_vain(outcome, output)
     return outcome
+
+
+def _in_vain(outcome: Outcome, output: Path) -> WorkError:
+    reasons = "; ".join(
+        f"{reason} ({counted(many, 'time')})" for reason, many in outcome.left_out.most_common(3)
+    )
+    if outcome.gone_through < outcome.passages:
+        what = f"the first {outcome.gone_through} of {outcome.passages} passages"
+        remedy = "try a model that can, or longer replies with --max-new-tokens; --keep-going asks about the others too"
+    else:
+        what = counted(outcome.passages, "passage")
+        remedy = "try a model that can, or longer replies with --max-new-tokens"
+    return WorkError(f"not one question came of {what}: {reasons}", where=str(output), remedy=remedy)
 
 
 def _prompt(passage: Source, each: int) -> list[dict[str, str]]:
@@ -173,7 +197,7 @@ def _prompt(passage: Source, each: int) -> list[dict[str, str]]:
     ]
 
 
-def _put(rows: IO[str], row: dict[str, str], there: list[str], outcome: Outcome, output: Path) -> None:
+def _put(rows: _Lines, row: dict[str, str], there: list[str], outcome: Outcome, output: Path) -> None:
     """Write a row, unless an earlier run did: then it must be the same."""
     line = json.dumps(row, ensure_ascii=False)
     if outcome.rows < len(there):
@@ -184,8 +208,7 @@ def _put(rows: IO[str], row: dict[str, str], there: list[str], outcome: Outcome,
                 remedy="choose another name for the output, or start it anew with --overwrite",
             )
     else:
-        rows.write(line + "\n")
-        rows.flush()
+        rows.add(line)
         outcome.written += 1
     outcome.rows += 1
 
@@ -271,14 +294,7 @@ class _Replies:
                     where=f"{path}:{number}",
                     remedy="take the line out",
                 ) from None
-        self.file: IO[str] | None = None
-
-    def __enter__(self) -> None:
-        self.file = self.path.open("a", encoding="utf-8", newline="\n")
-
-    def __exit__(self, *_: object) -> None:
-        if self.file is not None:
-            self.file.close()
+        self.lines = _Lines(path)
 
     def reply(self, messages: list[dict[str, str]], ask: Ask, outcome: Outcome) -> str | Refused:
         """The reply to a prompt. A refusal is kept too: asked again, it could change the rows that follow."""
@@ -293,11 +309,30 @@ class _Replies:
             except Refused as refusal:
                 entry = {"key": key, "model": self.model, "refused": str(refusal)}
             self.known[key] = entry
-            assert self.file is not None
             # ASCII, so that half a character in a reply cannot stop the writing.
-            self.file.write(json.dumps(entry) + "\n")
-            self.file.flush()
+            self.lines.add(json.dumps(entry))
         return str(entry["reply"]) if "reply" in entry else Refused(str(entry.get("refused", "")))
+
+
+class _Lines:
+    """A file that grows line by line, each on the disk at once. It is made with the first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, line: str) -> None:
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8", newline="\n")
+        self._file.write(line + "\n")
+        self._file.flush()
 
 
 def _mended(path: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from tunesmith.data.books.passages import Cut, Passages, Unit, count, cut_passag
 from tunesmith.data.books.script import is_chinese
 from tunesmith.data.readers.file import decode_utf8, must_be_a_file, read_bytes
 from tunesmith.data.readers.strict import BrokenJson, after_blanks, parse_value
-from tunesmith.errors import InputError, Problems, no_room_is_a_work_error
+from tunesmith.data.writing import written_whole
+from tunesmith.errors import InputError, Problems
 
 Form = Literal["passages", "text"]
 
@@ -101,26 +101,22 @@ def make_rows(
 
     Raises:
         Problems: files that cannot be used, all of them at once; with `skip_bad` only if no file can be.
-        InputError: there is no such file.
+        InputError: there is no such file, or the output is no file.
+        WorkError: the output can't be written.
     """
     done: list[Done] = []
     bad: list[BadPdf] = []
-    partial = output.with_name(f"{output.name}.{os.getpid()}.part")
     number = 0
-    try:
-        with (
-            no_room_is_a_work_error(str(output), "free some space, and run it again"),
-            _created(partial).open("w", encoding="utf-8", newline="\n") as rows,
-        ):
-            for file in files:
-                try:
-                    done.append(_cut(file, wanted))
-                except BadPdf as error:
-                    bad.append(error)
-                    continue
-                for row in _rows(done[-1], wanted, number):
-                    rows.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    number += 1
+    with written_whole(output) as rows:
+        for file in files:
+            try:
+                done.append(_cut(file, wanted))
+            except BadPdf as error:
+                bad.append(error)
+                continue
+            for row in _rows(done[-1], wanted, number):
+                rows.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                number += 1
         if bad and (not skip_bad or not done):
             raise Problems([*bad])
         if not number:
@@ -129,20 +125,7 @@ def make_rows(
                 where=str(files[0]),
                 remedy="lower --min",
             )
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
     return done, bad
-
-
-def _created(path: Path) -> Path:
-    try:
-        path.touch()
-    except OSError as error:
-        raise InputError(
-            f"it cannot be written: {error.strerror or error}", where=str(path.parent)
-        ) from error
-    return path
 
 
 def _cut(file: Path, wanted: Wanted) -> Done:

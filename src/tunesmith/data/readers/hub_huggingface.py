@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tunesmith.data.readers.hub import Listed
 from tunesmith.data.readers.hub_files import EVERYTHING
 from tunesmith.errors import InputError, WorkError, no_room_is_a_work_error
-from tunesmith.rundir import write_json
+from tunesmith.rundir import FREE_AND_REPEAT, write_json
 
 log = logging.getLogger("tunesmith")
 
@@ -163,7 +163,7 @@ class HuggingFace:
         except OSError:  # a cache that is read-only serves all the same
             return
         if os.access(note.parent, os.W_OK):
-            write_json(note, {"revision": listed.revision, "files": listed.files})
+            write_json(note, {"revision": listed.revision, "files": listed.files}, remedy=FREE_AND_REPEAT)
 
     @property
     def _cache(self) -> Path:
