@@ -32,15 +32,19 @@ class Done(NamedTuple):
 
 
 def rows_and_format(found: Found) -> tuple[Iterator[SourceRow], Format]:
-    """A source's rows as a stream, and the format that the first of them tell.
+    """A source's rows as a stream, and the format that the first ones that can be parsed tell, however far down they are.
 
     Raises:
-        InputError: there is no row, or no format (or several) fit.
+        InputError: there is no row, none can be parsed, or no format (or several) fit.
     """
     rows = read(found, _SEED)
     head = list(itertools.islice(rows, _LOOK_AT))
+    while more := list(itertools.islice(rows, _LOOK_AT)) if all(row.problem for row in head) else []:
+        head += more
     if not head:
         raise InputError("there are no rows", where=found.source.path)
+    if all(row.problem for row in head):
+        raise _told([row.problem for row in head if row.problem], len(head))
     return itertools.chain(head, rows), detect(head, found.source)
 
 

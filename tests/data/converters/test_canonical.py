@@ -27,12 +27,12 @@ CALLS = st.builds(
     ),
     st.one_of(st.none(), st.just("c1")),
 )
+NAMES = st.one_of(st.none(), ANSWERS)
+USERS = st.builds(Message, st.just("user"), ANSWERS, name=NAMES)
 ROUND = st.one_of(
+    st.tuples(USERS, st.builds(Message, st.just("assistant"), ANSWERS, NUMBERS, name=NAMES)),
     st.tuples(
-        st.builds(Message, st.just("user"), TEXTS), st.builds(Message, st.just("assistant"), ANSWERS, NUMBERS)
-    ),
-    st.tuples(
-        st.builds(Message, st.just("user"), TEXTS),
+        USERS,
         st.builds(
             Message,
             st.just("assistant"),
@@ -41,15 +41,22 @@ ROUND = st.one_of(
             st.one_of(st.none(), ANSWERS),
             st.tuples(CALLS),
         ),
-        st.builds(Message, st.just("tool"), TEXTS, name=st.one_of(st.none(), ANSWERS)),
+        st.builds(Message, st.just("tool"), TEXTS, name=NAMES),
         st.builds(Message, st.just("assistant"), ANSWERS, st.just(1.0), st.one_of(st.none(), ANSWERS)),
     ),
 )
 SYSTEMS = st.lists(st.builds(Message, st.just("system"), TEXTS), max_size=1)
-TOOLS = st.lists(
-    st.builds(lambda name: {"type": "function", "function": {"name": name}}, ANSWERS), max_size=2
-)
+TOOLS = st.lists(st.builds(lambda name: tool(name), ANSWERS), max_size=2)
 LAST = (Message("user", "q"), Message("assistant", "a", 1.0))
+
+
+def tool(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+def with_the_called(tools, messages):
+    """A list of tools has all that are called in it; no list at all is one too."""
+    return (*tools, *(tool(call.name) for message in messages for call in message.tool_calls if tools))
 
 
 def chat(start, rounds, last=LAST):
@@ -65,7 +72,8 @@ def and_back(converted):
 @STEADY
 @given(SYSTEMS, st.lists(ROUND, max_size=3), TOOLS, st.sampled_from([None, True, False]))
 def test_chats_and_judged_chats_come_back(start, rounds, tools, good):
-    conversation = Conversation(chat(start, rounds), tuple(tools))
+    messages = chat(start, rounds)
+    conversation = Conversation(messages, with_the_called(tools, messages))
     if good is None:
         assert and_back(conversation) == ("messages", conversation)
     else:
@@ -73,7 +81,7 @@ def test_chats_and_judged_chats_come_back(start, rounds, tools, good):
 
 
 @STEADY
-@given(SYSTEMS, TEXTS, ANSWERS, ANSWERS, TOOLS)
+@given(SYSTEMS, ANSWERS, ANSWERS, ANSWERS, TOOLS)
 def test_pairs_come_back(start, asked, better, worse, tools):
     if better == worse:
         return

@@ -113,13 +113,80 @@ def test_a_bad_first_row_is_checked_against_the_format_of_the_others():
         convert(rows[0], format, source())
 
 
+def broken(number: int) -> SourceRow:
+    place = Place("rows.jsonl", number, number)
+    return SourceRow(None, place, BadRow(f"row {number} is broken", where=str(place)))
+
+
+def test_rows_none_of_which_could_be_parsed_tell_the_first_ones_problem():
+    with pytest.raises(InputError, match=r"rows\.jsonl:1: row 1 is broken"):
+        detect([broken(1), broken(2)], source())
+    with pytest.raises(InputError, match="row 1 is broken"):
+        detect([broken(1)], source(columns={"text": "x"}))
+    assert detect([broken(1)], source(format="text")) is FORMATS["text"]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_null_columns_are_none(name, tmp_path):
+    picture(tmp_path / "p.png")
+    nulls = {field: None for format in FORMATS.values() for field in format.known}
+    (row,) = source_rows({**nulls, **ROWS[name]}, folder=tmp_path)
+    (plain,) = source_rows(ROWS[name], folder=tmp_path)
+    assert detect([row], source()) is FORMATS[name]
+    assert convert(row, FORMATS[name], source()) == convert(plain, FORMATS[name], source())
+
+
+def test_a_null_in_the_only_row_still_tells_the_format():
+    rows = source_rows({"query": None, "response": "a"})
+    assert detect(rows, source()).name == "query_response"
+    with pytest.raises(BadRow, match="field 'query' of row 1 is null"):
+        convert(rows[0], FORMATS["query_response"], source())
+
+
+@pytest.mark.parametrize(
+    ("more", "name"), [({"label": False}, "labelled"), ({"rejected_response": "b"}, "preference")]
+)
+def test_a_judgement_after_rows_without_is_never_passed_over(more, name):
+    rows = source_rows(ROWS["messages"], {**ROWS["messages"], **more})
+    format = detect(rows, source())
+    assert format.name == "messages"
+    with pytest.raises(BadRow, match=f"row 2 has a judgement .*`format: {name}`, or `format: messages`"):
+        convert(rows[1], format, source())
+    assert type(convert(rows[1], format, source(format="messages"))) is format.makes
+
+
+@pytest.mark.parametrize(
+    ("row", "remedy"),
+    [
+        ({"instruction": "i", "response": "r"}, "`columns: {output: response}`"),
+        ({"INSTRUCTION": "i", "RESPONSE": "r"}, "`columns: {instruction: INSTRUCTION, output: RESPONSE}`"),
+        (
+            {"instruction": "i", "context": "c", "response": "r", "category": "qa"},
+            "`columns: {output: response, input: context}`",
+        ),
+        (
+            {"system_message": "s", "instruction": "i", "response": "r"},
+            "`columns: {output: response, system: system_message}`",
+        ),
+        (
+            {"segments": [{"label": True, "text": "t"}]},
+            "Axolotl's input_output, are not read: write the text before",
+        ),
+    ],
+)
+def test_the_line_for_the_recipe_names_all_that_would_be_lost(row, remedy):
+    with pytest.raises(InputError) as caught:
+        detect(source_rows(row), source())
+    assert remedy in str(caught.value)
+
+
 def test_row_that_could_not_be_parsed_raises_its_problem():
     row = SourceRow(None, Place("f", 1, 1), BadRow("broken", where="f:1"))
     with pytest.raises(BadRow, match="broken"):
         convert(row, FORMATS["text"], source())
 
 
-FIELDS = sorted({name for format in FORMATS.values() for name in format.known})
+FIELDS = sorted({"videos", "audio", *(name for format in FORMATS.values() for name in format.known)})
 KEYS = sorted(
     {
         "role",
@@ -134,6 +201,8 @@ KEYS = sorted(
         "url",
         "path",
         "tool_calls",
+        "messages",
+        "tools",
     }
     | {
         "function",
@@ -156,6 +225,7 @@ WORDS = st.sampled_from(
         "human",
         "gpt",
         "function_call",
+        "tool_call",
         "text",
         "image",
         "<image>",
@@ -166,6 +236,7 @@ WORDS = st.sampled_from(
         '[["q","a"]]',
         '{"name":"f","arguments":{}}',
         "<|vision_start|>x<|vision_end|>",
+        "\n\nHuman: q\n\nAssistant: a",
         "�",
     ]
 )
@@ -191,7 +262,9 @@ TURNS = st.lists(
             "role": st.sampled_from(["user", "assistant", "assistant", "tool"]),
             "content": st.one_of(WORDS, VALUES),
         },
-        optional={"weight": VALUES, "tool_calls": VALUES, "thinking": VALUES},
+        optional=dict.fromkeys(
+            ["weight", "train", "loss", "tool_calls", "thinking", "refusal", "name", "images"], VALUES
+        ),
     ),
     max_size=4,
 )

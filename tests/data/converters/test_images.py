@@ -1,6 +1,7 @@
 """Pictures: where rows name them, which file that is, and what is wrong with it."""
 
 import base64
+import json
 import os
 
 import pytest
@@ -103,12 +104,65 @@ def test_placeholders_are_text_where_no_pictures_are_listed_and_in_answers(tmp_p
         ("<image> <image>", ["a.png"], "row 1 has 2 places for pictures and 1 picture in its field 'images'"),
         ("none", ["a.png"], "row 1 has 0 places for pictures and 1 picture in its field 'images'"),
         ("<image>", [], "row 1 has 1 place for pictures and 0 pictures in its field 'images'"),
-        ("<image>", None, "row 1 has 1 place for pictures and 0 pictures in its field 'images'"),
     ],
 )
 def test_counts_must_agree(tmp_path, place, text, listed, found):
     picture(tmp_path / "data" / "a.png")
     assert found in error_of(user(text, images=listed), place)
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("<image>Who is it?", {}),
+        ("<image>", {"images": None}),
+        ("Who is it?\n <image>\n", {}),
+        ("Is <image> a cat?", {"image_path": "a.png"}),
+        ("Is <image> a cat?", {"Pictures": ["a.png"]}),
+    ],
+)
+def test_a_place_for_a_picture_that_is_nowhere_is_told(place, text, more):
+    message = error_of(user(text, **more), place)
+    assert "row 1 has `<image>` in the user's text and no field 'images'" in message
+    assert ("`columns: {images: " in message) == bool(more.get("image_path") or more.get("Pictures"))
+
+
+@pytest.mark.parametrize(
+    "text", ["<image>\n<url>u</url>\n</image>", "the <image> tag", "<image href='a'>", "< image>"]
+)
+def test_a_tag_of_that_name_is_text(place, text):
+    assert content(user(text), place) == text
+    assert content(user([{"type": "text", "text": "<image>"}]), place) == "<image>"
+
+
+@pytest.mark.parametrize(
+    ("format", "row"),
+    [
+        ("question_answer", {"question": "<image>?", "answer": "a"}),
+        ("conversation", {"conversation": [{"human": "<image>?", "assistant": "a"}]}),
+    ],
+)
+def test_pictures_of_a_question_are_read_or_missed(tmp_path, place, format, row):
+    path = picture(tmp_path / "data" / "a.png")
+    converted = read(format, {**row, "image": "a.png"}, place)
+    assert converted.messages[0].content == (Image(path, 4, 3), "?")
+    row = json.loads(json.dumps(row).replace("<image>", ""))
+    with pytest.raises(BadRow, match="has 0 places for pictures and 1 picture in its field 'image'"):
+        read(format, {**row, "image": {"bytes": b"x", "path": None}}, place)
+
+
+@pytest.mark.parametrize("field", ["video", "videos", "audio", "audios"])
+def test_videos_and_audio_are_never_passed_over(place, field):
+    message = error_of(user("q", **{field: ["a"]}), place)
+    assert f"field '{field}' of row 1 holds {field[:5]}; expected text and pictures" in message
+    assert content(user("q", **{field: []}), place) == content(user("q", **{field: None}), place) == "q"
+    assert f"row 1 has `<{field[:5]}>` in the user's text" in error_of(
+        user(f"<{field[:5]}>q", **{field: []}), place
+    )
+    assert content(user(f"the <{field[:5]}> tag"), place) == f"the <{field[:5]}> tag"
+    row = user("q")
+    row["messages"][0][field] = ["a"]
+    assert f"message 1 of row 1 has a field '{field}', which is not read there" in error_of(row, place)
 
 
 # ---- which file it is

@@ -72,6 +72,60 @@ def test_weight_on_a_users_message_is_refused():
     assert "weight on assistant messages only" in error_of(row)
 
 
+@pytest.mark.parametrize("field", ["train", "loss"])
+@pytest.mark.parametrize(("value", "loss"), [(True, 1), (False, 0), (1, 1), (0, 0), (None, 1)])
+def test_train_and_loss_switch_a_message_on_and_off(field, value, loss):
+    first = {"role": "assistant", "content": "a", field: value}
+    row = chat({"role": "user", "content": "q", field: False}, first, "user: r", "assistant: b")
+    assert [message.loss for message in read("messages", row).messages] == [0, loss, 0, 1]
+    row["messages"][1]["weight"] = 0.5 if loss else 0
+    assert read("messages", row).messages[1].loss == (0.5 if loss else 0)
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ({"train": False, "weight": 1}, "field 'train' of message 2 of row 3 is false, and its weight is 1"),
+        ({"loss": True, "weight": 0}, "field 'loss' of message 2 of row 3 is true, and its weight is 0"),
+        ({"train": True, "loss": False}, "field 'loss' of message 2 of row 3 is false, and its weight is 1"),
+        ({"train": "no"}, "field 'train' of message 2 of row 3 is 'no'; expected true or false"),
+        ({"loss": 0.5}, "field 'loss' of message 2 of row 3 is 0.5; expected true or false"),
+        (
+            {"train_detail": [{"begin_offset": 0}]},
+            "has a field 'train_detail', which is not read there. Weights of parts",
+        ),
+        (
+            {"images": ["a.png"]},
+            "has a field 'images', which is not read there. List pictures in `images` beside",
+        ),
+    ],
+)
+def test_what_is_said_of_a_message_and_cannot_be_done(message, found):
+    assert found in error_of(chat("user: q", {"role": "assistant", "content": "a", **message}))
+
+
+def test_train_on_a_users_message_is_refused():
+    row = chat({"role": "user", "content": "q", "train": True}, "assistant: a")
+    assert "the user's and has `train: true`; expected weight on assistant messages only" in error_of(row)
+
+
+def test_a_refusal_stands_in_for_the_content():
+    row = chat("user: q", {"role": "assistant", "content": None, "refusal": "No."})
+    assert turns(read("messages", row))[1] == ("assistant", "No.", 1.0)
+    parts = [{"type": "refusal", "refusal": "No."}]
+    assert turns(read("messages", chat("user: q", {"role": "assistant", "content": parts})))[1][1] == "No."
+    both = {"role": "assistant", "content": "a", "refusal": "No."}
+    assert "message 2 of row 3 has a refusal and a content" in error_of(chat("user: q", both))
+    assert "is the user's" in error_of(chat({"role": "user", "content": None, "refusal": "No."}))
+
+
+def test_names_are_kept_whoever_speaks():
+    row = chat(
+        {"role": "user", "content": "q", "name": "Ann"}, {"role": "assistant", "content": "a", "name": "Bo"}
+    )
+    assert [message.name for message in read("messages", row).messages] == ["Ann", "Bo"]
+
+
 def test_text_parts_are_joined_as_they_are():
     parts = [{"type": "text", "text": "a "}, {"type": "text", "text": "<image>b"}]
     assert (
@@ -112,6 +166,37 @@ def test_the_older_function_call():
     assert conversation.tools == ({"type": "function", "function": {"name": "f"}},)
     assert conversation.messages[1].tool_calls == (ToolCall("f", {}),)
     assert conversation.messages[2] == Message("tool", "1", name="f")
+
+
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [("tool_call", "tool_response"), ("tool_call", "tool"), ("function_call", "observation")],
+)
+def test_calls_and_results_as_turns_of_their_own(call, result):
+    row = chat(
+        "user: q",
+        {"role": call, "content": '{"name": "f", "arguments": {"x": 1}}'},
+        {"role": call, "content": '{"name": "g", "arguments": {}}'},
+        {"role": result, "content": "1"},
+        {"role": result, "content": "2"},
+        "assistant: a",
+    )
+    assert read("messages", row).messages[1:4] == (
+        Message("assistant", "", 1.0, tool_calls=(ToolCall("f", {"x": 1}), ToolCall("g", {}))),
+        Message("tool", "1"),
+        Message("tool", "2"),
+    )
+
+
+def test_calls_are_of_the_tools_where_any_are_listed():
+    tools = [{"name": "wether"}, {"name": "time"}]
+    message = error_of(chat("user: q", CALL, tools=tools))
+    assert (
+        "message 2 of row 3 calls 'weather', which is none of the row's tools; expected one of 'time'"
+        in message
+    )
+    assert "The nearest is 'wether'" in message
+    assert read("messages", chat("user: q", CALL, tools=[])).tools == ()
 
 
 def test_a_call_may_be_the_answer_to_learn():
@@ -193,6 +278,11 @@ def test_wrong_tools_are_told(row, found):
         ),
         (chat({"role": "user", "content": [{"type": "video"}]}), "has the type 'video'"),
         (chat("user: q", "assistant:  "), "holds nothing but blanks"),
+        (chat("user: ", "assistant: a"), "message 1 of row 3 is the user's and is empty; expected something"),
+        (
+            chat("user: q", "assistant: a", "user: \n", "assistant: b"),
+            "message 3 of row 3 is the user's and is empty",
+        ),
         (chat("user: \ud83d", "assistant: a"), "half a character"),
     ],
 )

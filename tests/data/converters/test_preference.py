@@ -1,5 +1,7 @@
 """The preference format: every form of prompt and sides."""
 
+import json
+
 import pytest
 
 from tunesmith.data.converters import FORMATS
@@ -60,6 +62,22 @@ TOLD = chat(("user", "q"))
         {"query": "q", "response": "a", "rejected_response": "b"},
         {"prompt": "q", "completion": "a", "rejected_response": "b"},
         {"instruction": "q", "output": "a", "rejected_response": "b"},
+        {"question": "q", "answer": "a", "rejected_response": "b"},
+        {"question": "q", "chosen": "a", "rejected": "b"},
+        {"instruction": "q", "chosen_response": "a", "rejected_response": "b"},
+        {
+            "messages": [*TOLD, *chat(("assistant", "a"))],
+            "rejected_response": "b",
+            "chosen": None,
+            "rejected": None,
+            "prompt": None,
+        },
+        {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
+        {
+            "input": {"messages": TOLD, "tools": [], "parallel_tool_calls": True},
+            "preferred_output": chat(("assistant", "a")),
+            "non_preferred_output": chat(("assistant", "b")),
+        },
     ],
 )
 def test_every_form_says_the_same_and_no_other_format_fits(row):
@@ -98,9 +116,51 @@ def test_sides_may_share_more_than_the_first_turn():
     assert pair.rejected == (B,)
 
 
+def test_a_dialogue_in_a_string_is_kept_as_it_is():
+    before = "\n\nHuman: one\n\nof two\n\nAssistant: o\n\nHuman: Human: q \n\nAssistant:"
+    pair = read("preference", {"chosen": f"{before} a\n", "rejected": f"{before} b"})
+    assert [(message.role, message.content) for message in (*pair.prompt, *pair.chosen, *pair.rejected)] == [
+        ("user", "one\n\nof two"),
+        ("assistant", "o"),
+        ("user", "Human: q "),
+        ("assistant", "a\n"),
+        ("assistant", "b"),
+    ]
+
+
+def test_tools_of_an_input_are_the_pairs():
+    row = {
+        "input": {"messages": TOLD, "tools": [{"name": "f"}]},
+        "preferred_output": chat(("assistant", "a")),
+        "non_preferred_output": chat(("assistant", "b")),
+    }
+    assert read("preference", row).tools == ({"type": "function", "function": {"name": "f"}},)
+    assert read("preference", {**row, "input": json.dumps(row["input"])}) == read("preference", row)
+
+
 @pytest.mark.parametrize(
     ("row", "found"),
     [
+        ({"preferred_output": "a", "non_preferred_output": "b"}, "row 3 has no field 'input'"),
+        (
+            {"input": "x", "preferred_output": "a", "non_preferred_output": "b"},
+            "field 'input' of row 3 is a string",
+        ),
+        (
+            {"input": {}, "preferred_output": "a", "non_preferred_output": "b"},
+            "field 'input' of row 3 has no messages",
+        ),
+        (
+            {"input": {"messages": TOLD}, "preferred_output": chat(("assistant", "a"))},
+            "row 3 has no field 'non_preferred_output'",
+        ),
+        ({"chosen": "The sky is blue.", "rejected": "The sky is green."}, "`columns: {prompt: ...}`"),
+        ({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "b"}, "strings that carry none"),
+        (
+            {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: r\n\nAssistant: b"},
+            "the prompts differ",
+        ),
+        ({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant:"}, "is empty"),
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "'chosen' and 'rejected' of row 3 are the same"),
         (
             {"chosen": [*TOLD, *chat(("assistant", "a"))], "rejected": [*TOLD, *chat(("assistant", "a"))]},

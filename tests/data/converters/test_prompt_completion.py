@@ -10,8 +10,8 @@ def message(role, content):
 
 
 def test_prompt_is_the_users_and_completion_the_assistants():
-    assert turns(read("prompt_completion", {"prompt": "", "completion": " a "})) == [
-        ("user", "", 0.0),
+    assert turns(read("prompt_completion", {"prompt": "q\n", "completion": " a "})) == [
+        ("user", "q\n", 0.0),
         ("assistant", " a ", 1.0),
     ]
 

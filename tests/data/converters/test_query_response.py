@@ -16,6 +16,14 @@ def test_history_system_query_response():
     ]
 
 
+def test_history_may_be_messages():
+    history = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "o"}]
+    row = {"system_prompt": "s", "history": history, "query": "q", "response": "a"}
+    assert [content for _, content, _ in turns(read("query_response", row))] == ["s", "p", "o", "q", "a"]
+    row["history"] = [*history, ["p", "o"]]
+    assert "turn 1 of the history of row 3 is no list" in said("query_response", row)
+
+
 @pytest.mark.parametrize(
     ("row", "found"),
     [

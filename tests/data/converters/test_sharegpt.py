@@ -34,7 +34,7 @@ def test_calls_and_results(result):
             ("function_call", '[{"name": "f", "arguments": {"x": 1}}, {"name": "g", "arguments": "{}"}]'),
             (result, "1"),
             ("gpt", "a"),
-            tools='[{"name": "f"}]',
+            tools='[{"name": "f"}, {"name": "g"}]',
         ),
     )
     assert read_row == Conversation(
@@ -44,8 +44,20 @@ def test_calls_and_results(result):
             Message("tool", "1"),
             Message("assistant", "a", 1.0),
         ),
-        ({"type": "function", "function": {"name": "f"}},),
+        tuple({"type": "function", "function": {"name": name}} for name in "fg"),
     )
+
+
+def test_role_and_value_inside_conversations():
+    value = [{"role": "human", "value": "q"}, {"role": "assistant", "value": "a"}]
+    assert turns(read("sharegpt", {"conversations": value})) == [("user", "q", 0.0), ("assistant", "a", 1.0)]
+
+
+def test_train_says_which_turns_are_learned():
+    value = row(("human", "q"), ("gpt", "a"), ("human", "r"), ("gpt", "b"))
+    for turn, train in zip(value["conversations"], [False, False, None, True], strict=True):
+        turn["train"] = train
+    assert [loss for *_, loss in turns(read("sharegpt", value))] == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,11 @@ def test_text_is_kept_as_it_is():
 
 @pytest.mark.parametrize(
     ("row", "found"),
-    [({}, "row 3 has no field 'text'"), ({"text": 1}, "is a number"), ({"text": ""}, "is empty")],
+    [
+        ({}, "row 3 has no field 'text'"),
+        ({"text": 1}, "is a number"),
+        ({"text": ""}, "is empty; expected text to learn"),
+    ],
 )
 def test_wrong_rows_are_told(row, found):
     assert found in said("text", row)

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -88,6 +89,46 @@ def test_rows_that_python_cannot_hold_are_bad_rows(tmp_path):
     found = rows(path)
     assert [row.value for row in found] == [{"day": "1970-01-01"}, None, {"day": "1970-01-02"}]
     assert str(found[1].problem).startswith(f"{path}:2: row 2 holds a value that cannot be read")
+
+
+@pytest.mark.parametrize(("form", "name"), FORMS)
+def test_numbers_become_the_names_that_datasets_wrote_down(tmp_path, form, name):
+    names = {"names": ["bad", "good"], "_type": "ClassLabel"}
+    features = {
+        "label": names,
+        "tags": {"feature": names, "_type": "Sequence"},
+        "older": [names],
+        "text": {"dtype": "string", "_type": "Value"},
+        "count": {"dtype": "int64", "_type": "Value"},
+        "gone": names,
+    }
+    table = pa.table(
+        {
+            "label": [1, 0, None, -1, 7],
+            "tags": [[0, 1], [], None, [-1], [1]],
+            "older": [[1], [1], [1], [1], [1]],
+            "text": ["a"] * 5,
+            "count": [1] * 5,
+        }
+    )
+    note = json.dumps({"info": {"features": features}})
+    write(tmp_path / name, table.replace_schema_metadata({"huggingface": note}), form)
+    found = values(tmp_path / name)
+    assert [row["label"] for row in found] == ["good", "bad", None, None, 7]
+    assert [row["tags"] for row in found] == [["bad", "good"], [], None, [None], ["good"]]
+    assert found[0]["older"] == ["good"] and found[0]["text"] == "a" and found[0]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "3", '{"info": 3}', '{"info": {"features": []}}', "\xff", "[" * 100_000]
+    + [json.dumps({"info": {"features": {"label": label}}}) for label in (
+        3, [], [3, 4], {"_type": "ClassLabel"}, {"_type": "ClassLabel", "names": [1]}, {"_type": "Sequence"}
+    )],
+)  # fmt: skip
+def test_a_note_in_another_form_is_left_alone(tmp_path, note):
+    path = tmp_path / "rows.parquet"
+    write(path, pa.table({"label": [1]}).replace_schema_metadata({"huggingface": note}), "parquet")
+    assert values(path) == [{"label": 1}]
 
 
 VALUES = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)

@@ -58,7 +58,10 @@ def test_a_comma_in_the_header_settles_the_separator(write):
         ("1", "row 2 has 1 cell; expected 2"),
         ('"x"y,2', "',' expected after '\"'. A double quote inside a quoted cell is written twice."),
         ("x\0,2", "row 2 has a null character in its cell 'a'"),
-        ("x\ry,2", "a carriage return stands in a cell without quotes"),
+        (
+            "x\ry,2",
+            "a carriage return stands outside of quotes, with no line feed behind it. If it belongs to a cell",
+        ),
     ],
 )
 def test_a_row_that_does_not_fit_is_a_bad_row_and_reading_goes_on(write, row, why):
@@ -88,7 +91,8 @@ def test_cells_longer_than_pythons_own_limit(write):
         ("\na,b,a\n1,2,3\n", ":2: two columns have the name 'a'. Give one of them another name."),
         ("a\0,b\n1,2\n", ":1: the header holds a null character"),
         ('"a"b,c\n1,2\n', ":1: the header is broken"),
-        ('"a\nb\n', ":1: the header is broken"),
+        ('"a\nb\n', ":1: the header is broken: a cell's opening quote is never closed"),
+        ("a,b\r1,2\r", "if it ends the line, save the file with line feeds"),
     ],
 )
 def test_headers_that_cannot_serve(write, text, why):

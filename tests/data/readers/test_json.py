@@ -93,11 +93,11 @@ def test_json_lines_in_a_json_file_name_the_extension(write):
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_outside_json_are_refused(write, constant):
     message = error(write(f'[{{"a": 1}},\n{{"a": {constant}}}]'))
-    assert f"line 2, column 1: {constant} is not a JSON value" in message
+    assert f"line 2, column 7: {constant} is not a JSON value" in message
 
 
 def test_a_key_twice_would_lose_a_value(write):
-    assert "the key 'a' stands twice" in error(write('[{"a": 1, "a": 2}]'))
+    assert "column 11: the key 'a' stands twice" in error(write('[{"a": 1, "a": 2}]'))
     assert "the key 'rows' stands twice" in error(write('{"rows": [{"a": 1}], "rows": [{"a": 1}]}'))
 
 

@@ -40,8 +40,11 @@ def test_unicode_line_separators_end_no_line(write):
     [
         ('{"a" 1}', 6, "expecting ':'"),
         ('{"a": 1} {"a": 2}', 10, "more text"),
-        ('{"a": NaN}', 1, "NaN is not a JSON value"),
-        ('{"a": 1, "a": 2}', 1, "stands twice"),
+        ('{"a": NaN}', 7, "NaN is not a JSON value"),
+        ('{"NaN": "Infinity", "b": [{"c\\"": 1}, -Infinity]}', 39, "-Infinity is not a JSON value"),
+        ('{"a": 1, "a": 2}', 10, "the key 'a' stands twice"),
+        ('{"b": ["a", {"a": "a"}], "a": {"b": 1, "c": 2, "\\u0062": 3}}', 48, "the key 'b' stands twice"),
+        ('{"a": 1, "a": NaN}', 15, "NaN is not a JSON value"),
         ("[" * 100_000, 1, "nested too deeply"),
     ],
 )

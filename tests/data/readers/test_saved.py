@@ -2,8 +2,9 @@
 
 import json
 
+import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, disable_progress_bars
+from datasets import ClassLabel, Dataset, DatasetDict, Features, disable_progress_bars
 
 from .rows import error, rows, values
 
@@ -38,6 +39,19 @@ def test_the_only_split_needs_no_name_and_none_of_several_is_guessed(tmp_path):
     assert values(tmp_path / "one") == [{"a": 1}]
     DatasetDict(validation=numbers(1), test=numbers(2)).save_to_disk(tmp_path / "two")
     assert "there is no split 'train'; expected one of 'validation', 'test'" in error(tmp_path / "two")
+
+
+@pytest.mark.parametrize("note_in", ["schema", "dataset_info.json"])
+def test_numbers_of_labels_become_their_names(tmp_path, note_in):
+    labels = Features(label=ClassLabel(names=["sports", "business"]))
+    Dataset.from_dict({"label": [1, 0]}, features=labels).save_to_disk(tmp_path / "set")
+    if note_in != "schema":
+        (file,) = (tmp_path / "set").glob("*.arrow")
+        with pa.ipc.open_stream(file.read_bytes()) as reader:
+            table = reader.read_all().replace_schema_metadata(None)
+        with pa.ipc.new_stream(str(file), table.schema) as writer:
+            writer.write_table(table)
+    assert values(tmp_path / "set") == [{"label": "business"}, {"label": "sports"}]
 
 
 @pytest.mark.parametrize(

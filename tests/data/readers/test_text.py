@@ -36,8 +36,6 @@ def test_json_lines_in_another_encoding_know_their_lines(tmp_path):
     [
         ("gb1803", "gb18030"),
         ("utf8x", "utf"),
-        ("hex", None),
-        ("unicode_escape", None),
         ("a\0", None),
         ("", None),
     ],
@@ -48,6 +46,13 @@ def test_an_encoding_that_there_is_not(tmp_path, encoding, near):
     message = error(path, encoding=encoding)
     assert f"there is no encoding {encoding!r}" in message
     assert near is None or f"The nearest name is {near}" in message
+
+
+@pytest.mark.parametrize("codec", ["hex", "rot13", "zlib", "base64", "unicode_escape", "idna", "undefined"])
+def test_a_codec_that_encodes_no_text_is_told(tmp_path, codec):
+    path = tmp_path / "rows.txt"
+    path.write_text("a")
+    assert f"{codec!r} is no text encoding; expected one that Python knows" in error(path, encoding=codec)
 
 
 def test_chinese_in_gb18030_is_recognised(tmp_path):

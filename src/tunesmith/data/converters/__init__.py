@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tunesmith.config.schema import Source
@@ -24,9 +24,10 @@ from tunesmith.data.converters import (
     sharegpt,
     text,
 )
-from tunesmith.data.converters.base import Format, Row, bad_row
+from tunesmith.data.converters.base import Format, Row, bad_row, named
 from tunesmith.data.converters.columns import check_columns, renamed
-from tunesmith.data.schema import Converted, SourceRow
+from tunesmith.data.converters.judged import is_judged, is_preference
+from tunesmith.data.schema import Conversation, Converted, Place, SourceRow
 from tunesmith.data.words import kind_of, quoted
 from tunesmith.errors import InputError
 
@@ -53,6 +54,20 @@ FORMATS: dict[str, Format] = {
 }
 
 
+_NOT_READABLE = frozenset(("video", "videos", "audio", "audios"))
+# What other tools call the fields; told where no format fits.
+_ALSO_CALLED = {
+    "input": ("context",),
+    "output": ("response", "answer", "completion", "corrected"),
+    "prompt": ("question", "instruction", "query", "input"),
+    "question": ("query", "prompt", "instruction"),
+    "answer": ("response", "output", "completion", "solution"),
+    "response": ("answer", "output", "completion"),
+    "completion": ("response", "answer", "output"),
+    "system": ("system_prompt", "system_message"),
+}
+
+
 def detect(rows: Sequence[SourceRow], source: Source) -> Format:
     """The format of a file's rows: the named one, else the one that fits the first row that any format fits.
 
@@ -60,26 +75,30 @@ def detect(rows: Sequence[SourceRow], source: Source) -> Format:
     errors can then say which field is missing.
 
     Args:
-        rows: the file's first rows, at least one; without a named format, at least one that could be parsed.
+        rows: the file's first rows, at least one.
         source: its `format` and `columns` count here.
 
     Raises:
-        InputError: the name is unknown, no format fits, several do, or `columns` speaks of what is not there.
+        InputError: the name is unknown, no format fits, several do, `columns` speaks of what is not there, or no format
+            is named and none of the rows could be parsed: then the first one's problem.
     """
     parsed = [row for row in rows if row.problem is None]
     chosen = _by_name(source.format, rows[0].place.file) if source.format is not None else None
     check_columns(parsed, source, [chosen] if chosen else list(FORMATS.values()))
     if chosen is None:
+        if not parsed and rows[0].problem is not None:
+            raise rows[0].problem
         chosen = _detected(parsed, source)
         check_columns(parsed, source, [chosen])
     return chosen
 
 
 def convert(row: SourceRow, format: Format, source: Source) -> Converted:
-    """Convert one row.
+    """Convert one row. A field that may be missing is missing too where it is null.
 
     Raises:
-        BadRow: the row could not be parsed, is no object, or is not what the format says.
+        BadRow: the row could not be parsed, is no object, is not what the format says, or holds what would be lost:
+            videos, audio, or a judgement of its answer where the file's first rows have none.
     """
     if row.problem is not None:
         raise row.problem
@@ -92,6 +111,12 @@ def convert(row: SourceRow, format: Format, source: Source) -> Converted:
             if column not in value:
                 raise _no_column(value, column, row)
         value = renamed(value, source.columns)
+    if None in value.values():
+        value = {name: held for name, held in value.items() if held is not None or name in format.fields}
+    if not _NOT_READABLE.isdisjoint(value):
+        _must_hold_no_media(value, row.place)
+    if source.format is None and format.makes is Conversation and is_judged(value):
+        raise _judged(value, format, row.place)
     return format.convert(value, row.place, source)
 
 
@@ -105,9 +130,33 @@ def _no_column(value: Row, column: str, row: SourceRow) -> InputError:
     )
 
 
+def _must_hold_no_media(value: Row, place: Place) -> None:
+    name = next((name for name in value if name in _NOT_READABLE and value[name]), None)
+    if name is not None:
+        raise bad_row(
+            f"{named(name, place)} holds {'audio' if name.startswith('audio') else 'video'}",
+            place,
+            expected="text and pictures, which are all that can be read",
+            remedy=f"take {name!r} out of the rows whose text makes sense without it; `on_bad_row: skip` under data drops "
+            "the others",
+        )
+
+
+def _judged(value: Row, format: Format, place: Place) -> InputError:
+    judged = "preference" if is_preference(value) else "labelled"
+    return bad_row(
+        f"row {place.row} has a judgement of its answer, and the row that told the format {format.name} has none",
+        place,
+        expected="the same form in all rows of a file",
+        remedy=f"say in the recipe what the file is, beside its `path`: `format: {judged}`, or `format: {format.name}` to "
+        "read the chats alone",
+    )
+
+
 def _detected(parsed: Sequence[SourceRow], source: Source) -> Format:
-    for row in parsed:
-        fitting = _fitting(row.value, source)
+    # Where no row is whole, one with nulls in the place of fields still tells which format is meant.
+    for row, null in [*((row, None) for row in parsed), *((row, "") for row in parsed)]:
+        fitting = _fitting(row.value, source, null)
         if len(fitting) > 1:
             names = [format.name for format in fitting]
             raise InputError(
@@ -122,10 +171,13 @@ def _detected(parsed: Sequence[SourceRow], source: Source) -> Format:
     raise _none_fits(parsed[0], source)
 
 
-def _fitting(value: Any, source: Source) -> list[Format]:
+def _fitting(value: Any, source: Source, null: str | None) -> list[Format]:
+    """The formats that fit a row, with `null` in the place of its nulls."""
     if not isinstance(value, dict):
         return []
     row = renamed(value, source.columns or {})
+    if null is not None:
+        row = {name: null if held is None else held for name, held in row.items()}
     return [format for format in FORMATS.values() if format.fits(row)]
 
 
@@ -148,8 +200,12 @@ def _none_fits(row: SourceRow, source: Source) -> InputError:
         return InputError(found, where=str(row.place), expected=f"an object, in the form of {_known()}")
     fields = renamed(row.value, source.columns or {})
     found = f"no known format fits the fields of row {row.place.row}: {quoted(fields) or 'there are none'}"
-    remedy = _what_the_nearest_lacks(fields) or (
-        "`columns: {prompt: ..., completion: ...}` beside the file's `path` names the columns of a question and its answer"
+    remedy = (
+        _of_another_tool(fields)
+        or _what_the_nearest_lacks(fields)
+        or (
+            "`columns: {prompt: ..., completion: ...}` beside the file's `path` names the columns of a question and its answer"
+        )
     )
     return InputError(found, where=str(row.place), expected=f"the fields of {_known()}", remedy=remedy)
 
@@ -160,24 +216,50 @@ def _known() -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+def _of_another_tool(row: Row) -> str | None:
+    """A sentence about forms that are known and not read."""
+    if isinstance(row.get("segments"), list):
+        return (
+            "segments with a `label` each, Axolotl's input_output, are not read: write the text before the answer as "
+            '`prompt` and the answer as `completion`, or the turns as `messages`, with `"weight": 0` on those not to learn'
+        )
+    return None
+
+
 def _what_the_nearest_lacks(row: Row) -> str | None:
-    """A sentence about the format that shares most fields with the row, misspelt ones counted half."""
+    """A sentence about the format that shares most fields with the row, misspelt ones counted half.
+
+    The line for the recipe names also the columns that the format would read under other names and that would be lost.
+    """
 
     def likeness(format: Format) -> tuple[float, int]:
-        hits = [1.0 if name in row else 0.5 if nearest(name, row) else 0.0 for name in format.fields]
+        hits = [1.0 if name in row else 0.5 if _called(name, row) else 0.0 for name in format.fields]
         return sum(hits) / len(hits), len(hits)
 
     best = max(FORMATS.values(), key=likeness)
     if not likeness(best)[0]:
         return None
-    lacking = {name: nearest(name, row) for name in best.fields if name not in row}
+    lacking = {name: _called(name, row) for name in best.fields if name not in row}
     if not lacking:
         return None
+    free = [name for name in row if name not in best.known and name not in lacking.values()]
+    might_be_lost = [name for name in ("input", "system") if name in best.others and name not in row]
+    lost = {name: alike for name in might_be_lost if (alike := _called(name, free))}
     needs = ", ".join(
         f"{name!r} (here {alike!r}?)" if alike else repr(name) for name, alike in lacking.items()
     )
-    mapping = ", ".join(f"{name}: {alike or '...'}" for name, alike in lacking.items())
+    mapping = ", ".join(f"{name}: {alike or '...'}" for name, alike in [*lacking.items(), *lost.items()])
     return (
         f"the nearest is {best.name} ({best.shape}), which also needs {needs}; a column of another name is named "
         f"beside the file's `path`: `columns: {{{mapping}}}`"
     )
+
+
+def _called(name: str, candidates: Iterable[str]) -> str | None:
+    """What the row calls a field: by a misspelt name, or by that of another tool."""
+    there = list(candidates)
+    alike = nearest(name, there)
+    if alike is not None:
+        return alike
+    small = {column.lower(): column for column in there}
+    return next((small[other] for other in (name, *_ALSO_CALLED.get(name, ())) if other in small), None)

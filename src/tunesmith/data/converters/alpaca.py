@@ -11,17 +11,18 @@ from tunesmith.data.converters.base import (
     answer_field,
     bad_row,
     conversation_of,
+    has_all,
     system,
+    system_of,
     text_field,
-    text_if_any,
     user,
 )
 from tunesmith.data.converters.history import history_of
 from tunesmith.data.converters.images import Pictures, pictures_of
-from tunesmith.data.converters.judged import has_all, is_judged
+from tunesmith.data.converters.judged import is_judged
 from tunesmith.data.schema import Conversation, Message, Place
 
-_OTHERS = ("input", "system", "history", "images", "image")
+_OTHERS = ("input", "system", "system_prompt", "history", "images", "image")
 
 
 def convert(row: Row, place: Place, source: Source) -> Conversation:
@@ -49,7 +50,7 @@ def prompt_of(row: Row, place: Place, source: Source, pictures: Pictures) -> tup
             expected="something to answer",
         )
     question = source.join.join(part for part in parts if part)
-    before = (*system(text_if_any(row, "system", place)), *history_of(row, place, pictures))
+    before = (*system(system_of(row, place)), *history_of(row, place, pictures))
     return (*before, user(pictures.in_text(question)))
 
 

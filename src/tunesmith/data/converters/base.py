@@ -59,7 +59,7 @@ class Format:
 
     def fits(self, row: Row) -> bool:
         """Whether the row looks like this format; what its fields hold is for `convert` to check."""
-        return self.test(row) if self.test is not None else all(name in row for name in self.fields)
+        return self.test(row) if self.test is not None else has_all(row, self.fields)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -86,6 +86,16 @@ def named(field: str, place: Place) -> str:
 # ---- fields and values
 
 
+def has(row: Row, name: str) -> bool:
+    """Whether the row has the field; Parquet has every column in every row, so null is none."""
+    return row.get(name) is not None
+
+
+def has_all(row: Row, names: Iterable[str]) -> bool:
+    """Whether the row has all the fields."""
+    return all(row.get(name) is not None for name in names)
+
+
 def field_of(row: Row, name: str, place: Place) -> Any:
     """The value of a field that must be there.
 
@@ -110,13 +120,13 @@ def text_field(row: Row, name: str, place: Place) -> str:
     return text_of(field_of(row, name, place), named(name, place), place)
 
 
-def answer_field(row: Row, name: str, place: Place) -> str:
-    """A field that must hold what the model is to say.
+def answer_field(row: Row, name: str, place: Place, expected: str = "an answer to learn") -> str:
+    """A field that must hold what the model is to say, or another text that may not be empty.
 
     Raises:
         BadRow: it is missing, no string, or nothing is in it.
     """
-    return answer_of(field_of(row, name, place), named(name, place), place)
+    return answer_of(field_of(row, name, place), named(name, place), place, expected)
 
 
 def text_if_any(row: Row, name: str, place: Place) -> str | None:
@@ -149,7 +159,7 @@ def text_of(value: Any, what: str, place: Place) -> str:
     return value
 
 
-def answer_of(value: Any, what: str, place: Place) -> str:
+def answer_of(value: Any, what: str, place: Place, expected: str = "an answer to learn") -> str:
     """A string that the model is to say.
 
     Raises:
@@ -158,7 +168,7 @@ def answer_of(value: Any, what: str, place: Place) -> str:
     answer = text_of(value, what, place)
     if not answer.strip():
         found = f"{what} is empty" if not answer else f"{what} holds nothing but blanks"
-        raise bad_row(found, place, expected="an answer to learn")
+        raise bad_row(found, place, expected=expected)
     return answer
 
 
@@ -200,18 +210,35 @@ def system(text: str | None) -> tuple[Message, ...]:
     return () if text is None else (Message("system", text),)
 
 
+def system_of(row: Row, place: Place) -> str | None:
+    """The row's system prompt: its field `system`, or `system_prompt` as some files call it.
+
+    Raises:
+        BadRow: it is no text, or there are two that differ.
+    """
+    text, other = text_if_any(row, "system", place), text_if_any(row, "system_prompt", place)
+    if text is not None and other is not None and text != other:
+        raise bad_row(
+            f"row {place.row} has two system prompts, in its fields 'system' and 'system_prompt'",
+            place,
+            expected="one",
+        )
+    return other if text is None else text
+
+
 def with_system(row: Row, messages: Sequence[Message], place: Place) -> tuple[Message, ...]:
-    """The messages behind the system prompt in the row's field `system`, if it has one.
+    """The messages behind the row's system prompt, if it has one.
 
     Raises:
         BadRow: the messages begin with another system prompt.
     """
-    text = text_if_any(row, "system", place)
+    text = system_of(row, place)
     if text is None or not messages or messages[0].role != "system":
         return (*system(text), *messages)
     if messages[0].content != text:
         raise bad_row(
-            f"row {place.row} has two system prompts, in its field 'system' and as its first message",
+            f"row {place.row} has two system prompts, in its field {'system' if has(row, 'system') else 'system_prompt'!r} "
+            "and as its first message",
             place,
             expected="one",
         )
@@ -237,18 +264,19 @@ def conversation_of(
     """The messages as a chat that can be learned from.
 
     User and assistant take turns, a tool's results follow the assistant's calls, and an answer to learn stands last.
-    A system message may open the chat; later ones are context.
+    A system message may open the chat; later ones are context. Where the row lists tools, no others are called.
 
     Args:
         side: names the part of the row in messages, such as ", with its 'chosen' answer".
 
     Raises:
-        BadRow: the roles are out of order, or there is nothing to learn.
+        BadRow: the roles are out of order, the user says nothing, a tool is unknown, or there is nothing to learn.
     """
     messages = tuple(messages)
     row = f"row {place.row}{side}"
     before = "start"
     ids: set[str] = set()
+    known = {tool["function"]["name"] for tool in tools}
     for number, message in enumerate(messages, start=1):
         if message.role == "system" and (number == 1 or before != "start"):
             continue
@@ -260,6 +288,11 @@ def conversation_of(
                 expected=f"{expected} there (a system message may stand first, then user and assistant take turns; "
                 "tool results follow the assistant's tool calls)",
             )
+        content = message.content
+        if message.role == "user" and isinstance(content, str) and (not content or content.isspace()):
+            raise bad_row(
+                f"message {number} of {row} is the user's and is empty", place, expected="something to answer"
+            )
         if message.call_id is not None and ids and message.call_id not in ids:
             raise bad_row(
                 f"message {number} of {row} answers the tool call {message.call_id!r}",
@@ -267,10 +300,23 @@ def conversation_of(
                 expected=f"the id of a call made just before, {quoted(sorted(ids))}",
             )
         if message.tool_calls:
+            _must_be_known(message, known, f"message {number} of {row}", place)
             ids = {call.id for call in message.tool_calls if call.id is not None}
         before = "assistant's tool calls" if message.tool_calls else message.role
     _must_end_with_something_to_learn(messages, row, place)
     return Conversation(messages, tools)
+
+
+def _must_be_known(message: Message, known: set[str], what: str, place: Place) -> None:
+    """Raise BadRow where tools are listed and a call is of none of them. Rows without a list are taken at their word."""
+    for call in message.tool_calls:
+        if known and call.name not in known:
+            raise bad_row(
+                f"{what} calls {call.name!r}, which is none of the row's tools",
+                place,
+                expected=f"one of {quoted(sorted(known))}",
+                remedy=the_nearest(call.name, known),
+            )
 
 
 def _must_end_with_something_to_learn(messages: tuple[Message, ...], row: str, place: Place) -> None:

@@ -63,7 +63,8 @@ def _message(message: Message, *, weighted: bool) -> dict[str, Any]:
 def _content(content: str | tuple[str | Image, ...]) -> str | list[dict[str, str]]:
     """Text as text; with pictures, or where text would be read as a picture's place, as parts."""
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if VISION.search(content) else content
+        forges = "<image>" in content or VISION.search(content)
+        return [{"type": "text", "text": content}] if forges else content
     return [
         {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "image": part.path}
         for part in content

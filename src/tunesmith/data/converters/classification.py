@@ -18,6 +18,8 @@ from tunesmith.data.converters.base import (
     bad_row,
     conversation_of,
     field_of,
+    has,
+    has_all,
     instructed,
     list_of,
     named,
@@ -26,7 +28,6 @@ from tunesmith.data.converters.base import (
     the_nearest,
     user,
 )
-from tunesmith.data.converters.judged import has_all
 from tunesmith.data.converters.qa_keywords import HAN
 from tunesmith.data.schema import Conversation, Message, Place
 from tunesmith.data.words import kind_of, quoted
@@ -44,7 +45,7 @@ def convert(row: Row, place: Place, source: Source) -> Conversation:
     Raises:
         BadRow: a field is missing or of another type, a class is not among those it may be, or a number has no name.
     """
-    plain = "label" in row and not has_all(row, ("category", "output"))
+    plain = has(row, "label") and not has_all(row, ("category", "output"))
     return (_labelled if plain else _chosen)(row, place, source)
 
 
@@ -70,7 +71,7 @@ def _chosen(row: Row, place: Place, source: Source) -> Conversation:
 
 def _labelled(row: Row, place: Place, source: Source) -> Conversation:
     """The system says the task and the classes that the recipe lists, the user the text, the class is the answer."""
-    text = answer_field(row, "text", place)
+    text = answer_field(row, "text", place, "a text to classify")
     label = _name_of(field_of(row, "label", place), source, place)
     return conversation_of(
         (*instructed(source, _instruction(source.labels or (), label)), user(text), answer(label)), place

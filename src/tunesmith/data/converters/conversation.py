@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from tunesmith.config.schema import Source
 from tunesmith.data.converters.base import (
     Format,
@@ -11,14 +14,17 @@ from tunesmith.data.converters.base import (
     bad_row,
     conversation_of,
     field_of,
+    has,
     list_of,
     named,
     system,
-    text_if_any,
+    system_of,
     text_of,
     the_nearest,
     user,
 )
+from tunesmith.data.converters.images import Pictures, pictures_of
+from tunesmith.data.converters.judged import is_judged
 from tunesmith.data.schema import Conversation, Message, Place
 from tunesmith.data.words import kind_of
 
@@ -36,6 +42,12 @@ def convert(row: Row, place: Place, source: Source) -> Conversation:
     )
     if not pairs:
         raise bad_row(f"{named('conversation', place)} is empty", place, expected=_A_PAIR)
+    with pictures_of(row, place, source) as pictures:
+        turns = _turns(pairs, place, pictures)
+    return conversation_of((*system(system_of(row, place)), *turns), place)
+
+
+def _turns(pairs: Sequence[Any], place: Place, pictures: Pictures) -> list[Message]:
     turns: list[Message] = []
     for number, pair in enumerate(pairs, start=1):
         what = f"pair {number} of row {place.row}"
@@ -46,9 +58,10 @@ def convert(row: Row, place: Place, source: Source) -> Conversation:
                 raise bad_row(
                     f"{what} has no field {name!r}", place, expected=_A_PAIR, remedy=_remedy(name, pair)
                 )
-        turns.append(user(text_of(pair["human"], f"the human's side of {what}", place)))
+        asked = text_of(pair["human"], f"the human's side of {what}", place)
+        turns.append(user(pictures.in_text(asked)))
         turns.append(answer(answer_of(pair["assistant"], f"the assistant's side of {what}", place)))
-    return conversation_of((*system(text_if_any(row, "system", place)), *turns), place)
+    return turns
 
 
 def _remedy(name: str, pair: Row) -> str | None:
@@ -63,7 +76,8 @@ FORMAT = Format(
     name="conversation",
     shape='{"conversation": [{"human": "...", "assistant": "..."}]}',
     fields=("conversation",),
-    others=("system",),
+    others=("system", "system_prompt", "images", "image"),
     makes=Conversation,
     convert=convert,
+    test=lambda row: has(row, "conversation") and not is_judged(row),
 )

@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from tunesmith.config.schema import Source
-from tunesmith.data.converters import alpaca, messages, prompt_completion, query_response, sharegpt
-from tunesmith.data.converters.base import Format, Row, bad_row, field_of, named
-from tunesmith.data.converters.judged import LABELS, has_all, is_labelled, is_preference, truth_of
+from tunesmith.data.converters import (
+    alpaca,
+    conversation,
+    messages,
+    prompt_completion,
+    query_response,
+    question_answer,
+    sharegpt,
+)
+from tunesmith.data.converters.base import Format, Row, bad_row, field_of, has, has_all, named
+from tunesmith.data.converters.judged import LABELS, is_labelled, is_preference, truth_of
 from tunesmith.data.schema import Conversation, Labelled, Place
 from tunesmith.data.words import kind_of, quoted
 
 _CHATS = (
     messages.FORMAT,
     sharegpt.FORMAT,
+    conversation.FORMAT,
     prompt_completion.FORMAT,
     alpaca.FORMAT,
     query_response.FORMAT,
+    question_answer.FORMAT,
 )
 
 
@@ -26,27 +36,37 @@ def convert(row: Row, place: Place, source: Source) -> Labelled:
     Raises:
         BadRow: there is no chat or no judgement, or the chat is wrong.
     """
-    chat = next((format for format in _CHATS if has_all(row, format.fields)), None)
+    chat = next((format for format in _CHATS if _holds(row, format)), None)
     if chat is None:
         raise bad_row(
             f"row {place.row} has no chat; it has {quoted(row) or 'no fields'}",
             place,
-            expected="'messages', 'conversations', 'prompt' and 'completion', 'instruction' and 'output', or 'query' "
-            "and 'response'",
+            expected="'messages', 'conversations', 'conversation', 'prompt' and 'completion', 'instruction' and 'output', "
+            "'query' and 'response', or 'question' and 'answer'",
         )
-    conversation = chat.convert(row, place, source)
-    assert isinstance(conversation, Conversation)  # what all these formats make
-    return Labelled(conversation, _good(row, place))
+    good = _good(row, chat, place)
+    converted = chat.convert(row, place, source)
+    assert isinstance(converted, Conversation)  # what all these formats make
+    return Labelled(converted, good)
 
 
-def _good(row: Row, place: Place) -> bool:
-    name = next((name for name in LABELS if name in row), LABELS[0])
+def _holds(row: Row, chat: Format) -> bool:
+    return has_all(row, chat.fields) or (
+        chat is question_answer.FORMAT and has_all(row, ("question", "response"))
+    )
+
+
+def _good(row: Row, chat: Format, place: Place) -> bool:
+    name = next((name for name in LABELS if has(row, name)), LABELS[0])
     value: Any = field_of(row, name, place)
     good = truth_of(value)
     if good is None:
         found = repr(value) if isinstance(value, str | int | float) else kind_of(value)
         raise bad_row(
-            f"{named(name, place)} is {found}", place, expected="true (a good answer) or false (a bad one)"
+            f"{named(name, place)} is {found}",
+            place,
+            expected="true or 1 (a good answer), or false or 0 (a bad one)",
+            remedy=f"if it does not judge the answer, read the chat alone: `format: {chat.name}` beside the file's `path`",
         )
     return good
 

@@ -7,7 +7,7 @@ https://platform.openai.com/docs/guides/supervised-fine-tuning
 from __future__ import annotations
 
 from tunesmith.config.schema import Source
-from tunesmith.data.converters.base import Format, Row, conversation_of, field_of, with_system
+from tunesmith.data.converters.base import Format, Row, conversation_of, field_of, has, with_system
 from tunesmith.data.converters.images import pictures_of
 from tunesmith.data.converters.judged import is_judged
 from tunesmith.data.converters.tools import tools_of
@@ -31,8 +31,8 @@ FORMAT = Format(
     name="messages",
     shape='{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}',
     fields=("messages",),
-    others=("system", "tools", "functions", "images", "image"),
+    others=("system", "system_prompt", "tools", "functions", "images", "image"),
     makes=Conversation,
     convert=convert,
-    test=lambda row: "messages" in row and not is_judged(row),
+    test=lambda row: has(row, "messages") and not is_judged(row),
 )

@@ -1,7 +1,8 @@
 """preference: `{"prompt", "chosen", "rejected"}`, a better and a worse answer to the same.
 
 The sides are strings, messages or lists of messages; a list may hold the prompt too, which is then what both sides
-begin with. ms-swift's form, a chat and `rejected_response`, is read as well.
+begin with; in strings it is told by `Human:` and `Assistant:`. ms-swift's form, a chat and `rejected_response`, is read
+as well, and OpenAI's, `input` with `preferred_output` and `non_preferred_output`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunesmith.config.schema import Source
-from tunesmith.data.converters import alpaca, prompt_completion, query_response
+from tunesmith.data.converters import alpaca, dialogue, prompt_completion, query_response, question_answer
 from tunesmith.data.converters.base import (
     Format,
     Row,
@@ -19,11 +20,14 @@ from tunesmith.data.converters.base import (
     bad_row,
     conversation_of,
     field_of,
+    has,
+    has_all,
+    json_of,
     named,
     with_system,
 )
 from tunesmith.data.converters.images import Pictures, pictures_of
-from tunesmith.data.converters.judged import ONLY_REJECTED, SIDES, has_all, is_preference
+from tunesmith.data.converters.judged import ONLY_REJECTED, SIDES, is_preference
 from tunesmith.data.converters.prompt_completion import context
 from tunesmith.data.converters.tools import tools_of
 from tunesmith.data.converters.turns import message_of, messages_of
@@ -31,7 +35,9 @@ from tunesmith.data.schema import Message, Pair, Place
 from tunesmith.data.words import kind_of, quoted
 
 Messages = tuple[Message, ...]
-_PROMPTS = ("prompt", "instruction", "query", "conversations", "messages")
+_INPUT = 'an object such as {"messages": [...], "tools": [...]}'
+_PROMPTS = ("prompt", "instruction", "query", "conversations", "messages", "question")
+_OPENAI = SIDES[-1]
 
 
 def convert(row: Row, place: Place, source: Source) -> Pair:
@@ -42,6 +48,8 @@ def convert(row: Row, place: Place, source: Source) -> Pair:
             prompts, or the roles are out of order.
     """
     names = _names_of_sides(row)
+    if names == _OPENAI:
+        row = _opened(row, place)
     if names is None:
         prompt, chosen, rejected = _a_chat_and_the_worse(row, place, source)
         names = ("chosen", "rejected")
@@ -62,9 +70,22 @@ def convert(row: Row, place: Place, source: Source) -> Pair:
 def _names_of_sides(row: Row) -> tuple[str, str] | None:
     """The fields of the sides; None where the better one is the chat's own end."""
     whole = next((names for names in SIDES if has_all(row, names)), None)
-    if whole is not None or ("chosen" not in row and any(name in row for name in ONLY_REJECTED)):
+    if whole is not None or (not has(row, "chosen") and any(has(row, name) for name in ONLY_REJECTED)):
         return whole
-    return SIDES[0]  # one of them is missing; reading it says which
+    # One of them is missing; reading it says which.
+    return next((names for names in SIDES if any(has(row, name) for name in names)), SIDES[0])
+
+
+def _opened(row: Row, place: Place) -> Row:
+    """A row of OpenAI's with the fields of its `input`, messages and tools, beside its other ones."""
+    asked = field_of(row, "input", place)
+    if isinstance(asked, str):
+        asked = json_of(asked, named("input", place), place, _INPUT)
+    if not isinstance(asked, dict) or asked.get("messages") is None:
+        found = "has no messages" if isinstance(asked, dict) else f"is {kind_of(asked)}"
+        raise bad_row(f"{named('input', place)} {found}", place, expected=_INPUT)
+    given = {name: value for name, value in asked.items() if value is not None}
+    return {**{name: value for name, value in row.items() if name not in ("input", *_PROMPTS)}, **given}
 
 
 # ---- a side in each of two fields
@@ -73,6 +94,7 @@ def _names_of_sides(row: Row) -> tuple[str, str] | None:
 def _two_sides(
     row: Row, names: tuple[str, str], place: Place, source: Source
 ) -> tuple[Messages, Messages, Messages]:
+    row = _with_turns(row, names, place)
     whole = [_holds_its_prompt(field_of(row, name, place)) for name in names]
     if whole[0] != whole[1]:
         with_prompt, without = names if whole[0] else names[::-1]
@@ -90,6 +112,23 @@ def _two_sides(
         prompt = _explicit(row, place, source, pictures)
         chosen, rejected = (_side(row[name], name, place, pictures) for name in names)
     return prompt, chosen, rejected
+
+
+def _with_turns(row: Row, names: tuple[str, str], place: Place) -> Row:
+    """The row with lists of messages in place of two strings that hold their prompt; another row is left as it is."""
+    sides = [field_of(row, name, place) for name in names]
+    if not all(isinstance(side, str) for side in sides) or any(has(row, name) for name in _PROMPTS):
+        return row
+    turns = {name: dialogue.turns_of(side) for name, side in zip(names, sides, strict=True)}
+    if not all(turns.values()):
+        raise bad_row(
+            f"row {place.row} has no prompt: its fields {quoted(names)} are strings that carry none",
+            place,
+            expected=f"one of the fields {quoted(_PROMPTS)}, or sides that begin with the prompt, as messages or as "
+            '"\\n\\nHuman: ...\\n\\nAssistant: ..."',
+            remedy="name the column that holds it, beside the file's `path`: `columns: {prompt: ...}`",
+        )
+    return {**row, **turns}
 
 
 def _holds_its_prompt(side: Any) -> bool:
@@ -164,7 +203,7 @@ def _must_be_the_named_prompt(row: Row, prompt: Messages, place: Place, source: 
 
 def _explicit(row: Row, place: Place, source: Source, pictures: Pictures) -> Messages:
     """The prompt from the field that holds it."""
-    name = next((name for name in _PROMPTS if name in row), None)
+    name = next((name for name in _PROMPTS if has(row, name)), None)
     if name is None:
         raise bad_row(
             f"row {place.row} has no prompt; it has {quoted(row)}",
@@ -177,6 +216,8 @@ def _explicit(row: Row, place: Place, source: Source, pictures: Pictures) -> Mes
         return context(alpaca.prompt_of(row, place, source, pictures))
     if name == "query":
         return context(query_response.prompt_of(row, place, pictures))
+    if name == "question":
+        return question_answer.prompt_of(row, place, pictures)
     return with_system(row, context(messages_of(row[name], name, place, pictures)), place)
 
 
@@ -184,7 +225,7 @@ def _explicit(row: Row, place: Place, source: Source, pictures: Pictures) -> Mes
 
 
 def _a_chat_and_the_worse(row: Row, place: Place, source: Source) -> tuple[Messages, Messages, Messages]:
-    worse = next(name for name in ONLY_REJECTED if name in row)
+    worse = next(name for name in ONLY_REJECTED if has(row, name))
     if worse == "rejected_messages":
         better = next((name for name in ("messages", "conversations") if name in row), "messages")
         return _two_sides(row, (better, worse), place, source)
@@ -206,6 +247,8 @@ def _chat(row: Row, place: Place, source: Source, pictures: Pictures) -> Message
             return with_system(row, messages_of(row[name], name, place, pictures), place)
     if "query" in row:
         asked, said = query_response.prompt_of(row, place, pictures), "response"
+    elif "question" in row:
+        asked, said = question_answer.prompt_of(row, place, pictures), question_answer.answer_name(row)
     elif "instruction" in row:
         asked, said = alpaca.prompt_of(row, place, source, pictures), "output"
     else:
@@ -219,13 +262,14 @@ FORMAT = Format(
     fields=("chosen", "rejected"),
     others=(
         *_PROMPTS,
-        *SIDES[1],
-        *ONLY_REJECTED,
+        *(name for names in SIDES[1:] for name in names),
         "input",
         "response",
         "output",
         "completion",
+        "answer",
         "system",
+        "system_prompt",
         "history",
         "tools",
         "functions",

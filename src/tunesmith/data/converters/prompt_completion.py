@@ -12,12 +12,13 @@ from tunesmith.data.converters.base import (
     answer_field,
     conversation_of,
     field_of,
+    has_all,
     text_field,
     user,
     with_system,
 )
 from tunesmith.data.converters.images import Pictures, pictures_of
-from tunesmith.data.converters.judged import has_all, is_judged
+from tunesmith.data.converters.judged import is_judged
 from tunesmith.data.converters.tools import tools_of
 from tunesmith.data.converters.turns import messages_of
 from tunesmith.data.schema import Conversation, Message, Place
@@ -63,7 +64,7 @@ FORMAT = Format(
     name="prompt_completion",
     shape='{"prompt": "...", "completion": "..."}',
     fields=("prompt", "completion"),
-    others=("system", "tools", "functions", "images", "image"),
+    others=("system", "system_prompt", "tools", "functions", "images", "image"),
     makes=Conversation,
     convert=convert,
     test=lambda row: has_all(row, ("prompt", "completion")) and not is_judged(row),

@@ -9,14 +9,15 @@ from tunesmith.data.converters.base import (
     answer,
     answer_field,
     conversation_of,
+    has_all,
     system,
+    system_of,
     text_field,
-    text_if_any,
     user,
 )
 from tunesmith.data.converters.history import history_of
 from tunesmith.data.converters.images import Pictures, pictures_of
-from tunesmith.data.converters.judged import has_all, is_judged
+from tunesmith.data.converters.judged import is_judged
 from tunesmith.data.schema import Conversation, Message, Place
 
 
@@ -37,7 +38,7 @@ def prompt_of(row: Row, place: Place, pictures: Pictures) -> tuple[Message, ...]
     Raises:
         BadRow: as `convert`.
     """
-    before = (*system(text_if_any(row, "system", place)), *history_of(row, place, pictures))
+    before = (*system(system_of(row, place)), *history_of(row, place, pictures))
     return (*before, user(pictures.in_text(text_field(row, "query", place))))
 
 
@@ -45,7 +46,7 @@ FORMAT = Format(
     name="query_response",
     shape='{"query": "...", "response": "..."}',
     fields=("query", "response"),
-    others=("system", "history", "images", "image"),
+    others=("system", "system_prompt", "history", "images", "image"),
     makes=Conversation,
     convert=convert,
     test=lambda row: has_all(row, ("query", "response")) and not is_judged(row),

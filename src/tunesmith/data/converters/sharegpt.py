@@ -6,7 +6,7 @@ vision: the same with the paths of pictures between vision markers, as the capti
 from __future__ import annotations
 
 from tunesmith.config.schema import Source
-from tunesmith.data.converters.base import Format, Row, conversation_of, field_of, with_system
+from tunesmith.data.converters.base import Format, Row, conversation_of, field_of, has, with_system
 from tunesmith.data.converters.images import VISION, pictures_of
 from tunesmith.data.converters.judged import is_judged
 from tunesmith.data.converters.tools import tools_of
@@ -39,14 +39,14 @@ def _has_markers(row: Row) -> bool:
 
 
 def _is_sharegpt(row: Row) -> bool:
-    return "conversations" in row and not is_judged(row)
+    return has(row, "conversations") and not is_judged(row)
 
 
 FORMAT = Format(
     name="sharegpt",
     shape='{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}',
     fields=("conversations",),
-    others=("system", "tools", "functions", "images", "image"),
+    others=("system", "system_prompt", "tools", "functions", "images", "image"),
     makes=Conversation,
     convert=convert,
     test=lambda row: _is_sharegpt(row) and not _has_markers(row),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunesmith.config.schema import Source
 from tunesmith.data.converters import classification, ner
-from tunesmith.data.converters.base import Format, Row, answer_field
+from tunesmith.data.converters.base import Format, Row, answer_field, has
 from tunesmith.data.schema import Place, Text
 
 
@@ -14,11 +14,11 @@ def convert(row: Row, place: Place, source: Source) -> Text:
     Raises:
         BadRow: the field is missing, no string, or empty.
     """
-    return Text(answer_field(row, "text", place))
+    return Text(answer_field(row, "text", place, "text to learn"))
 
 
 def _test(row: Row) -> bool:
-    return "text" in row and not (classification.FORMAT.fits(row) or ner.FORMAT.fits(row))
+    return has(row, "text") and not (classification.FORMAT.fits(row) or ner.FORMAT.fits(row))
 
 
 FORMAT = Format(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from tunesmith.data.converters.base import answer_of, bad_row, list_of, named, text_of, the_nearest
@@ -11,6 +12,7 @@ from tunesmith.data.converters.tools import calls_in_text, calls_of
 from tunesmith.data.schema import Image, Message, Place, ToolCall
 from tunesmith.data.words import kind_of, quoted
 
+_CALL = "call"  # a turn that is nothing but a tool call
 _OPENAI = {
     "system": "system",
     "developer": "system",
@@ -18,8 +20,12 @@ _OPENAI = {
     "assistant": "assistant",
     "tool": "tool",
     "function": "tool",
+    # ms-swift's and GLM's, in the same frame
+    "tool_call": _CALL,
+    "tool_response": "tool",
+    "function_call": _CALL,
+    "observation": "tool",
 }
-_CALL = "call"  # a sharegpt turn that is nothing but a tool call
 _SHAREGPT = {
     "system": "system",
     "human": "user",
@@ -33,6 +39,19 @@ _SHAREGPT = {
     "tool": "tool",
     "function_response": "tool",
 }
+_EITHER = {**_SHAREGPT, **_OPENAI}
+# What no template shows and nothing here reads, so that it would be lost.
+_LOST = {
+    "train_detail": 'weights of parts of a message are not read: give the whole message a `"weight"`, or cut it in two rows',
+    **dict.fromkeys(
+        ("image", "images"),
+        "list pictures in `images` beside the messages, or write them as parts of the content",
+    ),
+    **dict.fromkeys(
+        ("video", "videos", "audio", "audios"), "text and pictures are all that can be read; take it out"
+    ),
+}
+_SWITCHES = ("train", "loss")  # whether a message is learned: Axolotl's and ms-swift's
 _THINKING = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -46,10 +65,23 @@ def messages_of(value: Any, field: str, place: Place, pictures: Pictures) -> tup
     if not listed:
         raise bad_row(f"{named(field, place)} is empty", place, expected="a user's message and an answer")
     of = f"row {place.row}" if field in ("messages", "conversations") else named(field, place)
-    return tuple(
-        message_of(one, f"message {number} of {of}", place, pictures)
-        for number, one in enumerate(listed, start=1)
-    )
+    messages: list[Message] = []
+    before_was_a_call = False
+    for number, one in enumerate(listed, start=1):
+        message = message_of(one, f"message {number} of {of}", place, pictures)
+        is_a_call = bool(message.tool_calls) and _is_a_call(one)
+        if is_a_call and before_was_a_call and message.loss == messages[-1].loss:
+            # ms-swift writes calls that are made together as a turn each.
+            calls = (*messages[-1].tool_calls, *message.tool_calls)
+            messages[-1] = replace(messages[-1], tool_calls=calls)
+        else:
+            messages.append(message)
+        before_was_a_call = is_a_call
+    return tuple(messages)
+
+
+def _is_a_call(value: dict[str, Any]) -> bool:
+    return _EITHER.get(value["role"] if "role" in value else value["from"]) == _CALL
 
 
 def message_of(value: Any, what: str, place: Place, pictures: Pictures) -> Message:
@@ -61,31 +93,66 @@ def message_of(value: Any, what: str, place: Place, pictures: Pictures) -> Messa
     if not isinstance(value, dict):
         expected = 'an object such as {"role": "user", "content": "..."}'
         raise bad_row(f"{what} is {kind_of(value)}", place, expected=expected)
-    sharegpt = "role" not in value and ("from" in value or "value" in value)
-    role_field, content_field = ("from", "value") if sharegpt else ("role", "content")
-    role = _role(value, role_field, _SHAREGPT if sharegpt else _OPENAI, what, place)
+    role_field, content_field, roles = _form(value)
+    role = _role(value, role_field, roles, what, place)
     said = f"the {content_field} of {what}"
+    if len(value) == 2 and content_field in value and role != _CALL:  # nothing besides: most messages
+        content = _content(value[content_field], role, False, said, place, pictures)
+        return Message(role, content, 1.0 if role == "assistant" else 0.0)
+    if not _LOST.keys().isdisjoint(value):
+        _must_lose_nothing(value, what, place)
     if role == _CALL:
         calls = calls_in_text(_field(value, content_field, what, place), said, place)
         return Message("assistant", "", _loss(value, "assistant", what, place), tool_calls=calls)
     calls = _calls(value, role, what, place)
     thinking = _thinking(value, role, what, place)
-    if calls and value.get(content_field) is None:
-        content: str | tuple[str | Image, ...] = ""
+    refusal = _refusal(value, content_field, role, what, place)
+    if refusal is not None:
+        content = refusal
+    elif calls and value.get(content_field) is None:
+        content = ""
     else:
         content = _content(
             _field(value, content_field, what, place), role, bool(calls), said, place, pictures
         )
-    of_tool = role == "tool"
     return Message(
         role,
         content,
         _loss(value, role, what, place),
         thinking,
         calls,
-        _text_or_none(value, "name", what, place) if of_tool else None,
-        _text_or_none(value, "tool_call_id", what, place) if of_tool else None,
+        _text_or_none(value, "name", what, place),
+        _text_or_none(value, "tool_call_id", what, place) if role == "tool" else None,
     )
+
+
+def _form(value: dict[str, Any]) -> tuple[str, str, dict[str, str]]:
+    """The fields of the role and the content, and the roles there are."""
+    if "role" not in value and ("from" in value or "value" in value):
+        return "from", "value", _SHAREGPT
+    if "value" in value and "content" not in value:
+        return "role", "value", _EITHER
+    return "role", "content", _OPENAI
+
+
+def _must_lose_nothing(value: dict[str, Any], what: str, place: Place) -> None:
+    for name, remedy in _LOST.items():
+        if value.get(name):
+            raise bad_row(f"{what} has a field {name!r}, which is not read there", place, remedy=remedy)
+
+
+def _refusal(value: dict[str, Any], content_field: str, role: str, what: str, place: Place) -> str | None:
+    """What OpenAI writes in place of the content where the assistant refuses."""
+    refusal = _text_or_none(value, "refusal", what, place)
+    if refusal is None:
+        return None
+    if role != "assistant" or value.get(content_field):
+        raise bad_row(
+            f"{what} has a refusal" + (" and a content" if role == "assistant" else f" and is the {role}'s"),
+            place,
+            expected="a refusal in place of the assistant's content",
+        )
+    return answer_of(refusal, f"the refusal of {what}", place)
 
 
 def _field(value: dict[str, Any], name: str, what: str, place: Place) -> Any:
@@ -137,7 +204,7 @@ def _text_or_none(value: dict[str, Any], name: str, what: str, place: Place) -> 
 
 
 def _loss(value: dict[str, Any], role: str, what: str, place: Place) -> float:
-    weight = value.get("weight")
+    weight = _weight(value, what, place)
     if weight is None:
         return 1.0 if role == "assistant" else 0.0
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
@@ -146,11 +213,37 @@ def _loss(value: dict[str, Any], role: str, what: str, place: Place) -> float:
         raise bad_row(f"the weight of {what} is {found}", place, expected="a number, at least 0")
     if weight and role != "assistant":
         raise bad_row(
-            f"{what} is the {role}'s and has weight {weight}",
+            f"{what} is the {role}'s and has {_which(value, weight)}",
             place,
             expected="weight on assistant messages only",
         )
     return float(weight)
+
+
+def _which(value: dict[str, Any], weight: Any) -> str:
+    """How the row says that the message is learned."""
+    return next((f"`{name}: true`" for name in _SWITCHES if value.get(name)), f"weight {weight}")
+
+
+def _weight(value: dict[str, Any], what: str, place: Place) -> Any:
+    """`weight`, or what Axolotl's `train` and ms-swift's `loss` say in its place."""
+    weight = value.get("weight")
+    for name in _SWITCHES:
+        switch = value.get(name)
+        if switch is None:
+            continue
+        if switch not in (True, False):  # 1 and 0 are
+            found = repr(switch) if isinstance(switch, str | int | float) else kind_of(switch)
+            raise bad_row(f"field {name!r} of {what} is {found}", place, expected="true or false")
+        if weight is None:
+            weight = int(switch)
+        elif bool(weight) != switch:
+            raise bad_row(
+                f"field {name!r} of {what} is {str(bool(switch)).lower()}, and its weight is {weight}",
+                place,
+                expected="fields that agree",
+            )
+    return weight
 
 
 # ---- content
@@ -181,8 +274,8 @@ def _part(part: Any, role: str, what: str, place: Place, pictures: Pictures) -> 
             f"{what} is {kind_of(part)}", place, expected='an object such as {"type": "text", "text": "..."}'
         )
     kind = part.get("type")
-    if kind == "text":
-        return text_of(part.get("text"), f"the text of {what}", place)
+    if kind == "text" or (kind == "refusal" and role == "assistant"):
+        return text_of(part.get(kind), f"the {kind} of {what}", place)
     if kind not in ("image", "image_url"):
         found = (
             f"{what} has the type {kind!r}"

@@ -1,15 +1,18 @@
 """Parquet and Arrow files, a batch of rows at a time. They have no lines: a row's place is its number.
 
-Values become what JSON has where they can: dates and times as ISO 8601 text, decimals as text. Bytes stay bytes.
+Values become what JSON has where they can: dates and times as ISO 8601 text, decimals as text. Bytes stay bytes. Where
+`datasets` wrote down what the numbers of a column stand for, its ClassLabel, they become these names.
 """
 
 from __future__ import annotations
 
 import datetime
 import decimal
+import json
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +72,14 @@ def _rows(path: Path, kind: str, batches: Generator[Any]) -> Iterator[SourceRow]
     with closing(batches), _damage_is_told(path, kind):
         schema = next(batches)
         _must_have_names_of_their_own(schema.names, path)
-        odd = [field.name for field in schema if not _is_json(field.type)]
+        changes: list[tuple[str, Callable[[Any], Any]]] = [
+            *((field.name, _plain) for field in schema if not _is_json(field.type)),
+            *_named(_features(path, schema), schema.names),
+        ]
         for batch in batches:
             for value in _values(batch):
                 number += 1
-                yield _row(value, odd, Place(str(path), number, number))
+                yield _row(value, changes, Place(str(path), number, number))
     if not number:
         raise InputError("the file holds no rows", where=str(path))
 
@@ -115,13 +121,70 @@ def _values(batch: Any) -> Iterator[Any]:
             yield error
 
 
-def _row(value: Any, odd: list[str], place: Place) -> SourceRow:
+def _row(value: Any, changes: list[tuple[str, Callable[[Any], Any]]], place: Place) -> SourceRow:
     if isinstance(value, Exception):
         problem = BadRow(f"row {place.row} holds a value that cannot be read: {value}", where=str(place))
         return SourceRow(None, place, problem)
-    for name in odd:
-        value[name] = _plain(value[name])
+    for name, change in changes:
+        value[name] = change(value[name])
     return SourceRow(value, place)
+
+
+# ---- the names of numbers
+
+
+def _features(path: Path, schema: Any) -> dict[str, Any]:
+    """What `datasets` wrote down of the columns: in the file's schema, else in a saved folder's `dataset_info.json`."""
+    written = (schema.metadata or {}).get(b"huggingface")
+    info = path.with_name("dataset_info.json")
+    try:
+        if written is not None:
+            known = json.loads(written)["info"]
+        else:
+            known = json.loads(info.read_bytes()) if info.is_file() else {}
+        features = known["features"]
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ):  # a note for other programs, and not in their form
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _named(features: dict[str, Any], columns: list[str]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    for column in columns:
+        names = _names_in(features.get(column))
+        if names:
+            yield column, partial(_name, names)
+
+
+def _names_in(feature: Any) -> list[str] | None:
+    """The names of a ClassLabel, or of the ones in a list."""
+    while True:
+        if isinstance(feature, list) and len(feature) == 1:
+            feature = feature[0]
+        elif isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+            feature = feature.get("feature")
+        else:
+            break
+    names = (
+        feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+    )
+    is_of_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if is_of_names else None
+
+
+def _name(names: list[str], value: Any) -> Any:
+    """The name of a number; -1 is how `datasets` writes that there is none. Other numbers stay for converters to judge."""
+    if isinstance(value, list):
+        return [_name(names, item) for item in value]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if value == -1:
+        return None
+    return names[value] if 0 <= value < len(names) else value
 
 
 def _is_json(kind: Any) -> bool:

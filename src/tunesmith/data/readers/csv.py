@@ -60,7 +60,10 @@ def _read(path: Path, source: Source, separator: str) -> Iterator[SourceRow]:
             cells = next(records, None)
         except csv.Error as error:
             if not header:
-                raise InputError(f"the header is broken: {error}", where=f"{path}:{line}") from None
+                why, remedy = _why(error, records.line_num)
+                raise InputError(
+                    f"the header is broken: {why}", where=f"{path}:{line}", remedy=remedy
+                ) from None
             row += 1
             yield _broken(error, Place(str(path), line, row), records.line_num)
             continue
@@ -121,12 +124,18 @@ def _cells(count: int) -> str:
 
 
 def _broken(error: csv.Error, place: Place, last_line: int) -> SourceRow:
-    message = str(error)
+    why, remedy = _why(error, last_line)
+    return SourceRow(None, place, BadRow(f"row {place.row}: {why}", where=str(place), remedy=remedy))
+
+
+def _why(error: csv.Error, last_line: int) -> tuple[str, str]:
+    """What is wrong in the user's words, and what to do."""
+    message, remedy = str(error), "a double quote inside a quoted cell is written twice"
     if message.startswith("unexpected end of data"):
         message = f"a cell's opening quote is never closed, up to the file's last line, {last_line}"
     elif message.startswith("field larger"):
         message = f"a cell holds more than {_LONGEST_CELL:,} characters; is its quote never closed?"
     elif message.startswith("new-line character"):
-        message = "a carriage return stands in a cell without quotes"
-    remedy = "a double quote inside a quoted cell is written twice"
-    return SourceRow(None, place, BadRow(f"row {place.row}: {message}", where=str(place), remedy=remedy))
+        message = "a carriage return stands outside of quotes, with no line feed behind it"
+        remedy = "if it belongs to a cell, put that in double quotes; if it ends the line, save the file with line feeds"
+    return message, remedy

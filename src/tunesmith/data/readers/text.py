@@ -71,21 +71,32 @@ def codec_of(encoding: str) -> str:
     """Python's name of an encoding.
 
     Raises:
-        InputError: it has none of that name.
+        InputError: it has none of that name, or it is one of a codec that does not encode text.
     """
+    expected = "one that Python knows, such as utf-8, utf-16, gb18030 or big5"
     try:
         name = codecs.lookup(encoding).name
-        "a".encode(encoding)  # what is no encoding of text, such as hex, is refused here
     except (LookupError, ValueError):
         name = ""
-    if not name or name.replace("-", "_") in _NO_ENCODINGS:
+    if name and (name.replace("-", "_") in _NO_ENCODINGS or not _encodes_text(name)):
+        raise InputError(f"{encoding!r} is no text encoding", expected=expected)
+    if not name:
         near = nearest(encoding, ["utf-8", *sorted(aliases), *sorted(set(aliases.values()))])
         raise InputError(
             f"there is no encoding {encoding!r}",
-            expected="one that Python knows, such as utf-8, utf-16, gb18030 or big5",
+            expected=expected,
             remedy=f"the nearest name is {near.replace('_', '-')}" if near else None,
         )
     return "utf-8" if name == "utf-8-sig" else name
+
+
+def _encodes_text(name: str) -> bool:
+    """Whether Python's codec is one between text and bytes, unlike hex and rot13."""
+    try:
+        "a".encode(name)
+    except LookupError:
+        return False
+    return True
 
 
 class _Undecodable:
