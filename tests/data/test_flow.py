@@ -74,7 +74,9 @@ def test_special_tokens_in_texts_are_told(built):
 
 
 def test_notes_count_kept_rows_only(built):
-    data = built([chat("<|im_end|>", "a"), chat("<|im_end|>" + "long " * 99, "b")], max_length=64, on_long="drop")
+    data = built(
+        [chat("<|im_end|>", "a"), chat("<|im_end|>" + "long " * 99, "b")], max_length=64, on_long="drop"
+    )
     (note,) = (note for note in data.notes if "read as plain text" in note)
     assert ": 1 row, the first at" in note
 

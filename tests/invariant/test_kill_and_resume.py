@@ -65,6 +65,8 @@ def test_killed_again_and_again(command, uninterrupted, tmp_path):
     verb = ["train", str(recipe), "-o", str(run)]
     for share in (0.5, 0.6, 0.7, 0.4):
         started = command.start(*verb, cwd=tmp_path)
+        while not (run / "recipe.yaml").is_file():  # before that there is nothing to resume
+            time.sleep(0.02)
         time.sleep(duration * share)
         started.signal(signal.SIGKILL)
         started.wait()

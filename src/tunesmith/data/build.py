@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -16,7 +15,7 @@ import numpy as np
 
 from tunesmith import __version__
 from tunesmith.config.schema import Data, Source
-from tunesmith.data.cache import LAST_FILE, read_prepared
+from tunesmith.data.cache import LAST_FILE, PassingFolder, read_prepared
 from tunesmith.data.flow import Flow, Seen, Side, run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
@@ -45,9 +44,7 @@ class DataSet:
     ledgers: dict[str, dict[str, Any] | None]
     formats: dict[str, str]
     notes: tuple[str, ...]
-    _folder: tempfile.TemporaryDirectory[str] | None = field(
-        default=None, repr=False
-    )  # lives as long as the data
+    _folder: PassingFolder | None = field(default=None, repr=False)  # lives as long as the data
 
 
 @dataclass(frozen=True)

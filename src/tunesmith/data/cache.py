@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -45,9 +46,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunesmith"
 
 
+class PassingFolder:
+    """A temporary folder that goes with the last who holds it, or with the process.
+
+    Like tempfile's own, which warns where it is left to that.
+    """
+
+    def __init__(self) -> None:
+        self.name = tempfile.mkdtemp(prefix=_TEMPORARY)
+        # On Windows a mapped file cannot be removed; it stays for the system's own cleaning.
+        self.cleanup = weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
 def read_prepared(
     key: str | None, is_good: Callable[[Path], bool], write: Callable[[Path], None], read: Callable[[Path], T]
-) -> tuple[T, tempfile.TemporaryDirectory[str] | None]:
+) -> tuple[T, PassingFolder | None]:
     """What is prepared under `key`: the kept folder if it is good, else what `write` puts there.
 
     Args:
@@ -101,12 +114,10 @@ def _held(key: str) -> FileLock:
     return lock
 
 
-def _read_unkept(
-    write: Callable[[Path], None], read: Callable[[Path], T]
-) -> tuple[T, tempfile.TemporaryDirectory[str]]:
+def _read_unkept(write: Callable[[Path], None], read: Callable[[Path], T]) -> tuple[T, PassingFolder]:
     remedy = "free some disk space, or name a folder on another disk as TMPDIR"
     with contextlib.ExitStack() as stack, failed_writing_is_a_work_error("prepared data", remedy):
-        temporary = tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True)
+        temporary = PassingFolder()
         stack.callback(temporary.cleanup)
         write(Path(temporary.name))
         value = read(Path(temporary.name))

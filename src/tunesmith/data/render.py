@@ -210,7 +210,9 @@ class Renderer:
         messages = self._with_system(conversation.messages)
         learned = [at for at, message in enumerate(messages) if message.loss]
         if not learned:
-            raise BadRow("no answer is to be learned", expected="an assistant's message with a weight above 0")
+            raise BadRow(
+                "no answer is to be learned", expected="an assistant's message with a weight above 0"
+            )
         if self.everything:
             learned = learned[-1:]
         turns = tuple(self._turn(messages, at, conversation.tools) for at in learned)

@@ -25,7 +25,9 @@ from tunesmith.segments import Tree
 
 _BATCH_SAMPLES, _BATCH_TOKENS = 4096, 1 << 20
 _BYTES_READ_BEFORE_RELEASE = 64 << 20
-_BYTES_TOUCHED = 12 * 65536  # by one sample: what Linux maps at a touch, in the offsets and values of its columns
+_BYTES_TOUCHED = (
+    12 * 65536
+)  # by one sample: what Linux maps at a touch, in the offsets and values of its columns
 
 _INTS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
