@@ -1,12 +1,13 @@
 """Typeset the sample books of `samples/book`: each Markdown file there becomes a PDF such as a publisher would send.
 
-    python tools/build_book.py [--output src/tunesmith/samples/book]
+    python tools/build_book.py [--output src/tunesmith/samples/book] [--font wqy-microhei.ttc]
 
 Title page, copyright page, contents with dot leaders, running heads, page numbers, justified lines hyphenated at their
 ends, a chapter in two columns, a page turned on its side, a bibliography and an index: what has to be read in the right
 order, mended or left out when a model is to learn from the book. The same text gives the same bytes.
 
-The Chinese type is not embedded (STSong-Light, which readers replace by a Chinese font of their own).
+The Chinese type is embedded (WenQuanYi Micro Hei, Apache 2.0; Debian has it as fonts-wqy-microhei): where a file
+leaves it out and the machine has no Chinese font either, PDFium loses letters.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 SAMPLES = Path(__file__).parent.parent / "src/tunesmith/samples/book"
+FONT = Path("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc")
 WIDTH, HEIGHT = 360.0, 540.0  # points: a book for a coat pocket
 LEFT, TOP, BOTTOM = 44.0, HEIGHT - 62.0, 56.0
 MEASURE = WIDTH - 2 * LEFT
@@ -48,7 +50,8 @@ class Style:
 
 
 ENGLISH = Style(False, "Times-Roman", "Times-Italic", "Times-Bold", 10.5, 13.6, 14.0, "Contents", False)
-CHINESE = Style(True, "STSong-Light", "STSong-Light", "STSong-Light", 10.5, 17.0, 21.0, "目录", True)
+HAN = "WenQuanYiMicroHei"
+CHINESE = Style(True, HAN, HAN, HAN, 10.5, 17.0, 21.0, "目录", True)
 BOOKS = {"clockmender": ENGLISH, "lightkeeper": CHINESE}
 
 
@@ -485,8 +488,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=SAMPLES, help="the folder for the PDFs")
+    parser.add_argument("--font", type=Path, default=FONT, help="the font file of the Chinese book")
     options = parser.parse_args()
-    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    pdfmetrics.registerFont(TTFont(HAN, options.font))
     for name, style in BOOKS.items():
         target = options.output / f"{name}.pdf"
         pages = write_book(SAMPLES / f"{name}.md", style, target)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
 
 from tests.data.books.printer import CHINESE, Printer, typeset
 from tests.data.tiny import STEADY
@@ -489,3 +490,19 @@ def test_the_reader_gives_a_row_a_chapter_with_its_first_page(tmp_path):
     assert rows[0].value == {"text": "\n\n".join(["Hall", HALL, SHOP, HALL, KITCHEN])}
     with pytest.raises(InputError, match="no such file"):
         list(read_pdf(tmp_path / "none.pdf"))
+
+
+def test_letters_whose_font_neither_file_nor_machine_has_are_read_or_reported(tmp_path, caplog):
+    """Which of the two depends on the machine's fonts; nothing may be gone in silence."""
+    path = tmp_path / "font.pdf"
+    canvas = Canvas(str(path))
+    canvas.setFont("Helvetica", 12)
+    canvas.drawString(72, 700, "The lamp was lit at dusk.")
+    canvas.setFont(CHINESE, 12)
+    for at, letter in enumerate("灯雾鸟"):
+        canvas.drawString(72 + 40 * at, 600, letter)
+    canvas.save()
+    book = read_book(path, path.read_bytes())
+    read = sum(letter in book.text for letter in "灯雾鸟")
+    reported = [record.message for record in caplog.records if "of text cannot be read" in record.message]
+    assert (read == 3 and not reported) or f"{3 - read} piece" in reported[0]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.config.words import counted
 from tunesmith.data.books import layout
 from tunesmith.data.books.glyphs import BadPdf, glyph_pages
 from tunesmith.data.books.matter import Dropped, drop_matter
 from tunesmith.data.books.passages import whole_text
 from tunesmith.data.books.prose import Paragraph, Words, body_size, paragraphs
 from tunesmith.data.books.running import Running, take_out_running
+
+log = logging.getLogger("tunesmith")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def read_book(path: Path, content: bytes, password: str | None = None, *, keep_m
     """
     sheets = [layout.sheet(page) for page in glyph_pages(path, content, password)]
     _must_have_text(sheets, path)
+    _warn_of_lost_text(sheets, path)
     dropped = _without_text(sheets)
     running = take_out_running(sheets)
     lines = [layout.lines(page) for page in sheets]
@@ -71,6 +76,18 @@ def _must_have_text(sheets: list[layout.Sheet], path: Path) -> None:
         found = f"the PDF is scanned: its {many} hold pictures and no text"
         raise BadPdf("scanned", found, path, "run it through OCR first, such as with ocrmypdf")
     raise BadPdf("empty", f"the PDF is empty: its {many} hold neither text nor pictures", path)
+
+
+def _warn_of_lost_text(sheets: list[layout.Sheet], path: Path) -> None:
+    lost = [page for page in sheets if page.lost]
+    if lost:
+        log.warning(
+            "%s: %s of text cannot be read, the first on page %d: the file does not bring the font, and this machine has "
+            "none for these letters; install one (for Chinese such as Noto Sans CJK) and read the file again",
+            path,
+            counted(sum(page.lost for page in lost), "piece"),
+            lost[0].number,
+        )
 
 
 def _without_text(sheets: list[layout.Sheet]) -> list[Dropped]:

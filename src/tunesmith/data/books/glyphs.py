@@ -19,6 +19,7 @@ _PASSWORD, _SECURITY = 4, 5
 # Directions are told apart in steps of 5 degrees: more than a crooked scan, less than a slanted stamp.
 _STEP = 5
 _SLANTED = 0.75  # about the width of a letter, in units of its size
+_STANDARD_FONTS = ("Helvetica", "Times", "Courier", "Symbol", "ZapfDingbats", "Arial")
 _HYPHENS = "\u00ad\u2010\u2011"  # drawn as a hyphen, whatever they are called
 
 
@@ -44,6 +45,9 @@ class GlyphPage:
     turns: dict[int, list[Glyph]] = field(default_factory=dict)
     pictures: int = 0
     unreadable: int = 0  # characters that the file draws without saying which they are
+    lost: int = (
+        0  # pieces of text that PDFium passes over, in fonts that neither the file nor this machine has
+    )
 
 
 class BadPdf(InputError):
@@ -121,12 +125,35 @@ def _page(pdfium: Any, document: Any, index: int, path: Path) -> GlyphPage:
         turn, glyph = _glyph(pdfium.raw, text, glyph_index, character, blank)
         page.turns.setdefault(turn, []).append(glyph)
         blank = ""
+    page.lost = _lost(pdfium.raw, source, text)
     if not page.turns:
         images = source.get_objects(filter=[pdfium.raw.FPDF_PAGEOBJ_IMAGE])
         page.pictures = sum(1 for _ in images)
     text.close()
     source.close()
     return page
+
+
+def _lost(raw: Any, page: Any, text: Any) -> int:
+    """How many pieces of text PDFium does not give.
+
+    It passes over text without extent, and so takes letters for nothing where the file does not bring their font and
+    the machine has none that could stand in: single letters, and text that runs upwards.
+    """
+    empty = 2  # bytes: the end mark of UTF-16 alone
+    return sum(
+        raw.FPDFTextObj_GetText(piece.raw, text, None, 0) <= empty
+        and not raw.FPDFFont_GetIsEmbedded(font := raw.FPDFTextObj_GetFont(piece.raw))
+        and not _is_standard(raw, font)
+        for piece in page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT])
+    )
+
+
+def _is_standard(raw: Any, font: Any) -> bool:
+    """Whether it is one of the fonts that every PDF reader brings; a blank in one of these is no loss."""
+    name = ctypes.create_string_buffer(100)
+    raw.FPDFFont_GetBaseFontName(font, name, len(name))
+    return name.value.decode("utf-8", "replace").startswith(_STANDARD_FONTS)
 
 
 def _characters(raw: Any, text: Any) -> Iterator[tuple[str, int]]:

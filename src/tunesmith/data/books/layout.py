@@ -59,6 +59,7 @@ class Sheet:
     others: dict[int, list[Piece]] = field(default_factory=dict)
     pictures: int = 0
     unreadable: int = 0
+    lost: int = 0
 
     def rows(self) -> list[list[Piece]]:
         """The body's pieces that share a baseline, from the top down, whatever the columns."""
@@ -71,7 +72,7 @@ def sheet(page: GlyphPage) -> Sheet:
     pieces = {turn: list(_pieces(glyphs)) for turn, glyphs in by_length}
     turn = next(iter(pieces), 0)
     body = pieces.pop(turn, [])
-    return Sheet(page.number, turn, body, pieces, page.pictures, page.unreadable)
+    return Sheet(page.number, turn, body, pieces, page.pictures, page.unreadable, page.lost)
 
 
 def lines(page: Sheet) -> list[Line]:

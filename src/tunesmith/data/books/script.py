@@ -33,8 +33,3 @@ def is_chinese(text: str) -> bool:
 def count_words(text: str) -> int:
     """Words as a reader counts them: between blanks; a Han character is one by itself."""
     return len(_WIDE.sub(" ", text).split()) + han(text)
-
-
-def count_characters(text: str) -> int:
-    """Characters without the blanks."""
-    return sum(not character.isspace() for character in text)
