@@ -166,7 +166,7 @@ def test_later_overrides_win_and_carry_the_blame(folder):
         ("train.epoch=2", "there is no key `epoch` under train. The nearest name is `epochs`."),
         ("epochs=2", "there is no key `epochs` at the top level. `epochs` belongs under train:."),
         ("adapter=lora", "`adapter` is the text 'lora'; expected a block (`type`, `rank`, `alpha`, `dropout`, "
-         "`targets`, `start`). Set its keys, such as adapter.type=VALUE."),
+         "`targets`, `vision`, ...). Set its keys, such as adapter.type=VALUE."),
     ],
 )  # fmt: skip
 def test_a_bad_override_is_told_with_its_own_words(folder, override, sentence):

@@ -36,8 +36,12 @@ class Block(BaseModel):
 class Model(Block):
     """Which model, and how it is held in memory."""
 
-    source: str = Field(min_length=1, description="A hub id, a local folder, or `builtin:nano`.")
-    revision: str | None = Field(None, description="The hub revision (a branch, tag or commit).")
+    source: str = Field(
+        min_length=1,
+        description="A Hugging Face hub id (`owner/name`, `hf:` before it if you like), `ms:owner/name` on ModelScope, a "
+        "local folder, or `builtin:nano`.",
+    )
+    revision: str | None = Field(None, description="The hub's revision (a branch, tag or commit).")
     cache_dir: str | None = Field(
         None, description="Where downloaded models are kept; the hub's own cache if unset."
     )
@@ -49,21 +53,78 @@ class Model(Block):
         description="The type of compute and of frozen weights; trainable weights are always fp32. "
         "`auto`: bf16 on CUDA devices that have it, else fp32. fp16 needs CUDA.",
     )
-    quantize: Literal["none"] = Field("none", description="Storage of frozen weights.")
+    quantize: Literal["none", "nf4", "bnb8", "keep"] = Field(
+        "none",
+        description="Storage of frozen weights, experts too. `nf4`: 4 bits with double quantisation, `bnb8`: 8 bits (both "
+        "by bitsandbytes, on CUDA or a CPU). `keep`: as a checkpoint that comes quantised holds them. `none`: in "
+        "`precision`; a checkpoint in MXFP4 is unpacked.",
+    )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(
         "auto", description="`auto` takes CUDA, then MPS, then CPU."
     )
+    device_map: Literal["none", "auto"] = Field(
+        "none",
+        description="`auto` lays the layers over all GPUs, as much on each as fits, and the rest in the CPU's memory: for "
+        "models that one GPU does not hold.",
+    )
+    max_memory: dict[int | Literal["cpu"], str] | None = Field(
+        None,
+        description="With `device_map: auto`, the most for each: GPUs by number, and `cpu`, such as `{0: 20GB, 1: 7GB, "
+        "cpu: 40GB}`; unset: what is free.",
+    )
+    new_tokens: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
+        (),
+        description="Tokens to add to the vocabulary. Their embeddings are trained, with LoRA too; those of the other "
+        "tokens stay as they are.",
+    )
+
+
+class Unfreeze(Block):
+    """Gradual unfreezing: the top layers learn first."""
+
+    every: Annotated[int, Field(ge=1)] | Literal["epoch"] = Field(
+        "epoch", description="Steps, or epochs, after which more layers begin to learn."
+    )
+    layers: int = Field(1, ge=1, description="How many layers more each time, from the top down.")
 
 
 class Adapter(Block):
-    """What is trained: a LoRA adapter, or all weights."""
+    """What is trained: a LoRA adapter, or the weights themselves."""
 
-    type: Literal["lora", "none"] = Field("lora", description="`none` trains all weights.")
+    type: Literal["lora", "none"] = Field(
+        "lora", description="`none` trains the weights themselves: all, or those of the `top_layers`."
+    )
     rank: int = Field(16, ge=1, description="LoRA's r.")
-    alpha: float = Field(32, gt=0, description="LoRA's alpha; the update is scaled by alpha / rank.")
+    alpha: float = Field(
+        32, gt=0, description="LoRA's alpha; the update is scaled by alpha / rank, under `rslora` by alpha / sqrt(rank)."
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before LoRA's first matrix.")
-    targets: Literal["all-linear"] | Annotated[tuple[str, ...], BeforeValidator(_tuple_of_list)] = Field(
-        "all-linear", description="Module names to adapt, or `all-linear`: every linear layer but the head."
+    targets: str | Annotated[tuple[str, ...], BeforeValidator(_tuple_of_list)] = Field(
+        "all-linear",
+        description="What to adapt: a list of module names, a regular expression for whole names, or `all-linear`: every "
+        "linear layer but the head and the vision tower.",
+    )
+    vision: bool = Field(False, description="`all-linear` takes in the vision tower too.")
+    rslora: bool = Field(False, description="Rank-stabilised LoRA: scaled by alpha / sqrt(rank).")
+    dora: bool = Field(False, description="DoRA: magnitude and direction of the weights learn apart.")
+    init: Literal["lora", "pissa", "olora"] = Field(
+        "lora",
+        description="How the matrices begin: `lora` as no change; `pissa` from the largest singular values, `olora` from "
+        "a QR decomposition of the weights. The saved adapter fits the original base in each case.",
+    )
+    lr_ratio: float | None = Field(
+        None, gt=0, description="LoRA+: the second matrix (B) learns at this many times the learning rate; 16 is usual."
+    )
+    modules_to_save: Annotated[tuple[str, ...], BeforeValidator(_tuple_of_list)] = Field(
+        (), description="Modules that are trained whole beside the adapter and saved with it, such as `embed_tokens`."
+    )
+    top_layers: int | None = Field(
+        None, ge=1, description="Train the top layers only, this many; with LoRA, their adapters only."
+    )
+    unfreeze: Unfreeze | None = Field(
+        None,
+        description="Gradual unfreezing: begin with the `top_layers` (1 if unset) and take in more on a schedule, "
+        "`{every: 50, layers: 1}`, down to the first.",
     )
     start: str | None = Field(None, description="An adapter folder or a run to go on from.")
 
@@ -236,8 +297,16 @@ class Train(Block):
         False, description="Keep the checkpoint with the lowest `eval_loss`, and make it the result."
     )
     early_stop: EarlyStop | None = Field(None, description="Stop when `eval_loss` no longer falls.")
-    gradient_checkpointing: bool = Field(
-        False, description="Recompute activations in the backward pass: less memory, about a third more time."
+    gradient_checkpointing: bool | Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Recompute activations in the backward pass, which takes less memory and up to a third more time: in "
+        "all layers (true), in none, in so many, or (`auto`) in as many as `memory_budget` demands.",
+    )
+    memory_budget: str = Field(
+        "auto",
+        pattern=r"^(auto|\d+(\.\d+)?\s?[KMGT]i?B)$",
+        description="What training may take of the device's memory, such as `8GB`; `auto`: what is free when it begins, "
+        "less a reserve. `tunesmith plan` shows what it is needed for.",
     )
     row_tokens: int | None = Field(
         None,
@@ -287,6 +356,12 @@ class Evaluate(Block):
     )
     prompts: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
         (), description="Questions asked of the base model and of the tuned one."
+    )
+    rows: int = Field(
+        200,
+        ge=0,
+        description="How many held-out rows the base and the tuned model answer for the metrics that compare with a "
+        "reference; the first so many, 0: none.",
     )
     generation: Generation = Field(Generation(), description="How the answers are drawn.")
 
