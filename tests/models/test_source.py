@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 from tests.conftest import tiny_llama
 from tunesmith.errors import InputError
+from tunesmith.hubs import huggingface
 from tunesmith.models.load import end_token_ids, load_model, load_tokenizer
 from tunesmith.models.source import builtin_names, fingerprint, licence, resolve
 
@@ -97,6 +96,33 @@ def weights_cut_short(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
+def weights_cut_in_the_header(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:6])
+
+
+def weights_of_one_byte_less(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def other_weights(name: str):
+    def damage(folder: Path) -> None:
+        (folder / "model.safetensors").rename(folder / name)
+
+    return damage
+
+
+def a_pointer(name: str):
+    """What a clone without Git LFS leaves."""
+
+    def damage(folder: Path) -> None:
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345678\n"
+        (folder / name).write_text(pointer, "utf-8")
+
+    return damage
+
+
 def one_weight_less(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
@@ -127,7 +153,19 @@ def an_encoder(folder: Path) -> None:
     [
         (without("config.json"), "is no model folder: it has no config.json"),
         (without("model.safetensors"), "holds no \\*.safetensors weights"),
-        (weights_cut_short, "cannot be loaded .*header"),
+        (
+            other_weights("pytorch_model.bin"),
+            "only as pytorch_model.bin, which can run code as it is read; expected",
+        ),
+        (other_weights("model.gguf"), r"only as model\.gguf; expected \*\.safetensors"),
+        (a_pointer("model.safetensors"), r"model\.safetensors: this is a Git LFS pointer .*`git lfs pull`"),
+        (a_pointer("tokenizer.json"), r"tokenizer\.json: this is a Git LFS pointer"),
+        (
+            weights_cut_short,
+            r"model\.safetensors: this weight file is damaged or cut short in its header \(1,000 bytes",
+        ),
+        (weights_cut_in_the_header, r"cut short in its header \(6 bytes are there\)"),
+        (weights_of_one_byte_less, r"is cut short: ([\d,]+) bytes are there; expected [\d,]+ by its header"),
         (one_weight_less, "1 are missing, the first is model.layers.1.mlp.up_proj.weight"),
         (
             a_weight_of_another_shape,
@@ -187,60 +225,57 @@ def test_a_bad_name_is_told(name, told):
     assert "builtin:nano" in str(caught.value) or name == __file__
 
 
-def ask_the_hub(tmp_path: Path, **environment: str) -> str:
-    """Resolve a hub id in a process of its own (the hub's client reads its settings as it is imported)."""
-    code = (
-        "import sys\n"
-        "from tunesmith.errors import InputError\n"
-        "from tunesmith.models import source\n"
-        "source._HUB_TIMEOUT = 1\n"
-        "try: print(source.resolve('owner/name'))\n"
-        "except InputError as error: print(error)"
-    )
-    clean = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
-    finished = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**clean, "HF_HOME": str(tmp_path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return finished.stdout
+@pytest.fixture
+def ask_the_hub(tmp_path, monkeypatch):
+    """Ask for a hub's model at an address, with an empty cache; what is said, or the folder."""
+
+    def ask(address: str | None) -> str:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", address is None)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setenv("HF_ENDPOINT", address or "http://127.0.0.1:9")
+        monkeypatch.setattr(huggingface, "_TIMEOUT", 0.5)
+        try:
+            return str(resolve("owner/name"))
+        except InputError as error:
+            return str(error)
+
+    return ask
 
 
 def assert_all_ways_are_told(sentence: str, reason: str) -> None:
     assert (
-        "the model owner/name cannot be had: no local folder of that name, nothing in the cache" in sentence
+        "the model owner/name cannot be had: there is no local folder of that name, nothing in the cache"
+        in sentence
     )
     assert reason in sentence
     assert "give a local folder; builtin:nano works without any network" in sentence
 
 
-def test_offline_says_what_was_tried(tmp_path):
-    assert_all_ways_are_told(ask_the_hub(tmp_path, HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE is set")
+def test_offline_says_what_was_tried(ask_the_hub):
+    assert_all_ways_are_told(ask_the_hub(None), "HF_HUB_OFFLINE is set")
 
 
-def test_a_hub_that_refuses_the_connection(tmp_path):
+def test_a_hub_that_refuses_the_connection(ask_the_hub):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        assert_all_ways_are_told(ask_the_hub(tmp_path, HF_ENDPOINT=address), "the hub did not answer")
+        assert_all_ways_are_told(ask_the_hub(address), "the hub failed (")
 
 
-def test_a_hub_that_never_answers_is_not_waited_for(tmp_path):
+def test_a_hub_that_never_answers_is_not_waited_for(ask_the_hub):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        assert_all_ways_are_told(ask_the_hub(tmp_path, HF_ENDPOINT=address), "did not answer (timed out)")
+        assert_all_ways_are_told(ask_the_hub(address), "the hub failed (timed out)")
 
 
-def test_a_model_in_the_cache_needs_no_hub(tmp_path, tiny_model_folder):
+def test_a_model_in_the_cache_needs_no_hub(tmp_path, tiny_model_folder, ask_the_hub):
     snapshot = tmp_path / "hub/models--owner--name/snapshots/0123456789"
     shutil.copytree(tiny_model_folder, snapshot)
     (tmp_path / "hub/models--owner--name/refs").mkdir()
     (tmp_path / "hub/models--owner--name/refs/main").write_text("0123456789", "utf-8")
-    assert ask_the_hub(tmp_path, HF_HUB_OFFLINE="1").strip() == str(snapshot)
+    assert ask_the_hub(None) == str(snapshot)
     (snapshot / "model.safetensors").unlink()
-    assert "holds no *.safetensors weights" in ask_the_hub(tmp_path, HF_HUB_OFFLINE="1")
+    assert "holds no *.safetensors weights" in ask_the_hub(None)
 
 
 def test_the_fingerprint_follows_configuration_and_weights(folder):
@@ -254,10 +289,26 @@ def test_the_fingerprint_follows_configuration_and_weights(folder):
     assert len({first, second, fingerprint(folder)}) == 3
 
 
+def test_the_fingerprint_follows_how_pictures_are_cut(folder):
+    first = fingerprint(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3}), "utf-8")
+    second = fingerprint(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.4] * 3}), "utf-8")
+    assert len({first, second, fingerprint(folder)}) == 3
+
+
+def test_the_fingerprint_is_of_the_weights_that_are_loaded(folder):
+    first = fingerprint(folder)
+    save_file({"other": torch.zeros(1)}, folder / "consolidated.safetensors")
+    assert fingerprint(folder) == first
+
+
 def test_the_licence_is_read_off_the_model_card(folder):
     assert licence(folder) is None
     (folder / "README.md").write_text("---\nlanguage: zh\nlicense: apache-2.0\n---\n# Model\n", "utf-8")
     assert licence(folder) == "apache-2.0"
+    (folder / "README.md").write_text("---\nlicense: other\nlicense_name: qwen\n---\n# Model\n", "utf-8")
+    assert licence(folder) == "qwen"
 
 
 def test_the_end_tokens_of_all_places_are_taken_together(folder):

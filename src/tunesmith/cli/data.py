@@ -94,11 +94,11 @@ def _bars() -> bool:
 
 
 def _tell_download(reference: str, folder: Path, done: Downloaded) -> None:
-    from tunesmith.config.words import counted
+    from tunesmith.config.words import byte_size, counted
 
     everything = [path for paths in done.splits.values() for path in paths] + list(done.others)
-    size = sum(path.stat().st_size for path in everything)
-    typer.echo(f"{reference} -> {folder}: {counted(len(everything), 'file')}, {_size(size)}")
+    total = sum(path.stat().st_size for path in everything)
+    typer.echo(f"{reference} -> {folder}: {counted(len(everything), 'file')}, {byte_size(total)}")
     for split, paths in done.splits.items():
         for path in paths:
             typer.echo(f"  {split}: {_typed(path, folder)}")
@@ -343,14 +343,6 @@ def _must_be_a_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         kind = "a file" if path.is_file() else "no folder"
         raise InputError(f"{path} is {kind}", expected="a folder to write to", remedy="name another with -o")
-
-
-def _size(count: int) -> str:
-    """`1.3 GB`, `740.0 MB`, `1.2 KB`."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} bytes"
 
 
 app.command("from-pdf")(books.from_pdf)

@@ -12,13 +12,16 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+from tunesmith.config.block import AMOUNT_PATTERN, BUDGET_PATTERN
 from tunesmith.config.schema import NAME_PATTERN, Recipe
 
 Path = tuple[str | int, ...]
 _KEYS_SHOWN = 6  # of a block; docs/recipe.md has them all
 
 _PATTERNS = {
-    NAME_PATTERN: "text of letters, digits, `_`, `.`, `-` and spaces that begins with a letter, a digit or `_`"
+    NAME_PATTERN: "text of letters, digits, `_`, `.`, `-` and spaces that begins with a letter, a digit or `_`",
+    AMOUNT_PATTERN: "an amount of memory such as 8GB",
+    BUDGET_PATTERN: "`auto` or an amount of memory such as 8GB",
 }
 
 
@@ -51,6 +54,14 @@ def any_of(words: Sequence[str], *, joined_by: str = "or") -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """`1 row`, `1,200 rows`; `many` where it is not `one` with an s."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {many or one + 's'}"
+
+
+def byte_size(count: int) -> str:
+    """`1.3 GB`, `740.0 MB`, `1.2 KB`, in powers of ten."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
 
 
 # ---- the schema as a tree of types
@@ -141,8 +152,8 @@ def type_in_words(kind: Any, limits: Sequence[Any] = ()) -> str:
         return any_of([f"`{value}`" for value in get_args(kind)])
     if origin is tuple:
         return _list_in_words(get_args(kind), limits)
-    if origin is dict:  # `columns` alone
-        return "a block of `field: column` lines"
+    if origin is dict:  # `columns`, or `max_memory`
+        return f"a block of `{'field: column' if get_args(kind)[0] is str else 'place: amount'}` lines"
     if _is_block(kind):
         shown = [f"`{key}`" for key in kind.model_fields][:_KEYS_SHOWN]
         more = ", ..." if len(kind.model_fields) > _KEYS_SHOWN else ""

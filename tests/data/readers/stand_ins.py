@@ -16,16 +16,27 @@ CONVERTED = "fedcba9876543210fedcba9876543210fedcba98"
 
 
 class Hub:
-    """Repositories (name -> path -> content), and what was asked of them."""
+    """Repositories, and what was asked of them."""
 
     def __init__(self) -> None:
-        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.repositories: dict[str, dict[str, bytes]] = {}  # data sets: name -> path -> content
         self.converted: dict[str, dict[str, bytes]] = {}  # the branch refs/convert/parquet
+        self.models: dict[str, dict[str, str]] = {}  # name -> branch or tag -> commit
+        self.states: dict[str, dict[str, bytes]] = {}  # commit -> path -> content
+        self.sizes: dict[str, int] = {}  # what is told of a model's file instead of its size
         self.gated: set[str] = set()
         self.cuts: list[int] = []  # after how many bytes of a body the line goes dead, file by file
         self.fetched: list[tuple[str, str | None]] = []  # path, Range
         self.tokens: list[str | None] = []
         self.url = ""
+
+    def publish(self, name: str, files: dict[str, bytes], revision: str = "main") -> str:
+        """Put a model's files on a branch or a tag; the commit."""
+        content = repr((name, sorted(files.items()))).encode()
+        commit = hashlib.sha1(content).hexdigest()
+        self.models.setdefault(name, {})[revision] = commit
+        self.states[commit] = files
+        return commit
 
     def paths(self) -> list[str]:
         return [path for path, _ in self.fetched]
@@ -46,42 +57,55 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path, query = unquote(url.path), parse_qs(url.query)
         for pattern, answer in (
-            (r"/api/datasets/([^/]+/[^/]+)(?:/revision/(.+))?", self._info),
-            (r"/api/datasets/([^/]+/[^/]+)/tree/([^/]+)", self._tree),
-            (r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._file),
-            (r"/api/v1/datasets/([^/]+/[^/]+)/repo/tree", lambda name: self._modelscope_tree(name, query)),
-            (r"/api/v1/datasets/([^/]+/[^/]+)/repo", lambda name: self._file(name, None, query["FilePath"][0])),
-            (r"/api/v1/datasets/([^/]+/[^/]+)", self._modelscope_info),
+            (r"/api/(datasets|models)/([^/]+/[^/]+)(?:/revision/(.+))?", self._info),
+            (r"/api/(datasets|models)/([^/]+/[^/]+)/tree/([^/]+)", self._tree),
+            (r"/(datasets)?/?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._file),
+            (r"/api/v1/(datasets)/([^/]+/[^/]+)/repo/tree", lambda *at: self._modelscope_tree(*at, query)),
+            (r"/api/v1/(models)/([^/]+/[^/]+)/repo/files", lambda *at: self._modelscope_files(*at, query)),
+            (r"/api/v1/(datasets|models)/([^/]+/[^/]+)/repo",
+             lambda *at: self._file(*at, query.get("Revision", [None])[0], query["FilePath"][0])),
+            (r"/api/v1/(datasets|models)/([^/]+/[^/]+)", self._modelscope_info),
         ):  # fmt: skip
             match = re.fullmatch(pattern, path)
             if match:
                 return answer(*match.groups())
         return self._json({"error": "no such page"}, 404)
 
-    def _files(self, name: str, revision: str | None) -> dict[str, bytes] | None:
-        converted = revision in (CONVERTED, "refs/convert/parquet")
-        return (self.hub.converted if converted else self.hub.repositories).get(name)
+    def _files(self, kind: str | None, name: str, revision: str | None) -> dict[str, bytes] | None:
+        if kind == "datasets":
+            converted = revision in (CONVERTED, "refs/convert/parquet")
+            return (self.hub.converted if converted else self.hub.repositories).get(name)
+        return self.hub.states.get(self._commit(kind, name, revision)) if name in self.hub.models else None
 
-    def _info(self, name: str, revision: str | None) -> None:
-        files = self._files(name, revision)
+    def _commit(self, kind: str | None, name: str, revision: str | None) -> str:
+        if kind == "datasets":
+            return CONVERTED if revision == "refs/convert/parquet" else COMMIT
+        branch = "main" if revision in (None, "master") else str(revision)
+        return self.hub.models[name].get(branch, branch)
+
+    def _size(self, path: str, content: bytes) -> int:
+        return self.hub.sizes.get(path, len(content))
+
+    def _info(self, kind: str, name: str, revision: str | None) -> None:
+        files = self._files(kind, name, revision)
         if files is None:
-            known = name in self.hub.repositories
+            known = name in (self.hub.repositories if kind == "datasets" else self.hub.models)
             code = "RevisionNotFound" if known else "RepoNotFound"
             return self._json({"error": code}, 404, {"X-Error-Code": code})
-        commit = CONVERTED if revision == "refs/convert/parquet" else COMMIT
-        siblings = [{"rfilename": path} for path in files]
+        commit = self._commit(kind, name, revision)
+        siblings = [{"rfilename": path, "size": self._size(path, content)} for path, content in files.items()]
         return self._json({"id": name, "sha": commit, "siblings": siblings, "private": False, "tags": [],
                            "downloads": 0, "likes": 0})  # fmt: skip
 
-    def _tree(self, name: str, revision: str) -> None:
-        files = self._files(name, revision) or {}
+    def _tree(self, kind: str, name: str, revision: str) -> None:
+        files = self._files(kind, name, revision) or {}
         self._json([{"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
                     for path, content in files.items()])  # fmt: skip
 
-    def _file(self, name: str, revision: str | None, path: str) -> None:
+    def _file(self, kind: str | None, name: str, revision: str | None, path: str) -> None:
         if name in self.hub.gated:
             return self._json({"error": "gated"}, 403, {"X-Error-Code": "GatedRepo"})
-        content = (self._files(name, revision) or {}).get(path)
+        content = (self._files(kind, name, revision) or {}).get(path)
         if content is None:
             return self._json({"error": "EntryNotFound"}, 404, {"X-Error-Code": "EntryNotFound"})
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
@@ -95,7 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(content[start:end])))
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", revision or "master")
+        self.send_header(
+            "X-Repo-Commit",
+            revision if kind == "datasets" and revision else self._commit(kind, name, revision),
+        )
         self.end_headers()
         if self.command == "GET":
             part = content[start:end]
@@ -108,23 +135,36 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
         return None
 
-    def _modelscope_info(self, name: str) -> None:
-        if name not in self.hub.repositories:
+    def _modelscope_info(self, kind: str, name: str) -> None:
+        if self._files(kind, name, None) is None:
             return self._json({"Code": 10010205001, "Message": "not found", "Success": False}, 404)
         owner, repository = name.split("/")
         return self._json({"Code": 200, "Success": True,
                            "Data": {"Id": f"{owner}/{repository}", "Type": 1, "Name": repository}})  # fmt: skip
 
-    def _modelscope_tree(self, name: str, query: dict[str, list[str]]) -> None:
-        files = self.hub.repositories.get(name)
+    def _modelscope_files(self, kind: str, name: str, query: dict[str, list[str]]) -> None:
+        listed = self._modelscope_listed(kind, name, query["Revision"][0])
+        if listed is not None:
+            self._json({"Code": 200, "Success": True, "Data": {"Files": listed}})
+
+    def _modelscope_listed(
+        self, kind: str, name: str, revision: str | None
+    ) -> list[dict[str, object]] | None:
+        files = self._files(kind, name, revision)
         if files is None:
-            return self._json({"Code": 10010205001, "Message": "not found", "Success": False}, 404)
-        number, size = int(query["PageNumber"][0]), int(query["PageSize"][0])
-        listed = [
-            {"Path": path, "Name": path.rpartition("/")[2], "Type": "blob", "Size": len(content),
+            self._json({"Code": 10010205001, "Message": "not found", "Success": False}, 404)
+            return None
+        return [
+            {"Path": path, "Name": path.rpartition("/")[2], "Type": "blob", "Size": self._size(path, content),
              "Sha256": hashlib.sha256(content).hexdigest(), "Revision": "1" * 40}
             for path, content in files.items()
         ]  # fmt: skip
+
+    def _modelscope_tree(self, kind: str, name: str, query: dict[str, list[str]]) -> None:
+        listed = self._modelscope_listed(kind, name, None)
+        if listed is None:
+            return None
+        number, size = int(query["PageNumber"][0]), int(query["PageSize"][0])
         page = listed[(number - 1) * size : number * size]
         return self._json({"Code": 200, "Success": True, "Data": {"Files": page, "TotalCount": len(listed)}})
 

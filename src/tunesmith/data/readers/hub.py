@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tunesmith.data.readers import hub_files
 from tunesmith.data.readers.hub_files import Splits
 from tunesmith.errors import InputError
+from tunesmith.hubs.repository import Kind, Listed, Repository
 
 log = logging.getLogger("tunesmith")
 
@@ -22,6 +22,7 @@ _REFERENCE = re.compile(
     r"(?P<hub>hf|ms):(?P<repository>[\w.-]+/[\w.-]+)"
     r"(?:/(?P<file>.+)|(?::(?P<subset>[^@:]+))?(?:@(?P<split>[^@:]+))?)"
 )
+DATA_SET = Kind("dataset", "data set", "name files on this machine", tuple(hub_files.EVERYTHING))
 # Where the hub keeps what it converted from repositories that bring only code.
 _CONVERTED = "refs/convert/parquet"
 
@@ -35,24 +36,6 @@ class Reference(NamedTuple):
     file: str | None
     subset: str | None
     split: str | None
-
-
-class Listed(NamedTuple):
-    """The files of a repository at one state; `offline` says why the hub was not asked, where it was not."""
-
-    revision: str
-    files: tuple[str, ...]
-    offline: str | None = None
-
-
-class Repository(Protocol):
-    """A data set's files on a hub."""
-
-    def listed(self, revision: str | None = None) -> Listed | None:
-        """What there is; None where there is no such revision."""
-
-    def get(self, listed: Listed, files: Sequence[str] | None, folder: Path | None, progress: bool) -> Path:
-        """Bring files (None: all data, pictures and papers) here; the folder that they are in now."""
 
 
 class Chosen(NamedTuple):
@@ -148,6 +131,13 @@ def look_up(wanted: Reference) -> tuple[Repository, Listed]:
     listed = repository.listed()
     if listed is None:
         raise InputError(f"{wanted.repository} has no branch to read from", where=wanted.text)
+    if not listed.known:
+        log.warning(
+            "%s: taken as it lies in the cache (%s %s); whether it is whole cannot be told offline",
+            wanted.text,
+            "ModelScope" if wanted.hub == "ms" else "the hub",
+            listed.offline,
+        )
     return repository, listed
 
 
@@ -187,12 +177,12 @@ def of_split(chosen: Chosen, wanted: Reference) -> tuple[str, ...]:
 
 def _repository(wanted: Reference) -> Repository:
     if wanted.hub == "ms":
-        from tunesmith.data.readers.hub_modelscope import ModelScope
+        from tunesmith.hubs.modelscope import ModelScope
 
-        return ModelScope(wanted.repository, wanted.text)
-    from tunesmith.data.readers.hub_huggingface import HuggingFace
+        return ModelScope(wanted.repository, wanted.text, DATA_SET)
+    from tunesmith.hubs.huggingface import HuggingFace
 
-    return HuggingFace(wanted.repository, wanted.text)
+    return HuggingFace(wanted.repository, wanted.text, DATA_SET)
 
 
 def _configs(repository: Repository, listed: Listed) -> list[hub_files.Config]:

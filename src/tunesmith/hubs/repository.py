@@ -1,0 +1,52 @@
+"""What the hubs have in common: a repository of models or data, and its files at one state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+
+class Kind(NamedTuple):
+    """What a repository holds, in the hubs' word and in ours."""
+
+    type: str  # `dataset` or `model`
+    words: str
+    instead: str  # what else than a hub would serve, as a remedy
+    everything: tuple[str, ...] = ()  # patterns of the files that a whole one is made of
+    tried: str = ""  # where one was looked for before the hub was asked, as a clause
+
+
+class Listed(NamedTuple):
+    """The files of a repository at one state."""
+
+    revision: str  # what the files are asked for by: the commit, where the hub tells one
+    files: tuple[str, ...]
+    offline: str | None = None  # why the hub was not asked, where it was not
+    known: bool = True  # False: these are the files that lie in the cache, perhaps not all there are
+    branch: str | None = None  # the branch or tag that was asked for
+    commit: str | None = None
+    sizes: Mapping[str, int] = MappingProxyType({})  # bytes, of the files whose size is told
+
+
+class Cached(NamedTuple):
+    """A state of a repository that lies in a cache."""
+
+    name: str
+    folder: Path
+    revisions: tuple[str, ...]  # the branches and tags that it is known by
+    commit: str | None
+
+
+class Repository(Protocol):
+    """A model's or data set's files on a hub."""
+
+    def listed(self, revision: str | None = None) -> Listed | None:
+        """What there is; None where there is no such revision."""
+
+    def get(self, listed: Listed, files: Sequence[str] | None, folder: Path | None, progress: bool) -> Path:
+        """Bring files (None: all that a whole one is made of) here; the folder that they are in now."""
+
+    def space(self, listed: Listed, files: Sequence[str], folder: Path | None) -> tuple[Path, int]:
+        """Where these files would go, and how many bytes are still to come there, as far as sizes are told."""
