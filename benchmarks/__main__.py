@@ -6,27 +6,32 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from benchmarks import data
+from benchmarks import data, models, plan
 from benchmarks.harness import Benchmark, Result, machine, run
 
+Table = Callable[[Callable[[str], None]], list[str]]
 BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in (*data.BENCHMARKS,)}
+# Measured against a bound instead of a peer; each is a table of its own in the README.
+TABLES: dict[str, Table] = {"models-memory": models.memory_table, "plan": plan.table}
 README = Path(__file__).with_name("README.md")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    there = [*BENCHMARKS, *TABLES]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(there)}; default: all")
     parser.add_argument("--json", action="store_true", help="one JSON object a benchmark, a line each")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/README.md as it is")
     parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    unknown = [name for name in given.names if name not in BENCHMARKS]
+    unknown = [name for name in given.names if name not in there]
     if unknown:
-        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    chosen = [BENCHMARKS[name] for name in given.names or BENCHMARKS]
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(there)}")
+    chosen = [BENCHMARKS[name] for name in given.names or there if name in BENCHMARKS]
     if given.side:
         print(json.dumps(getattr(chosen[0], given.side)()))
         return 0
@@ -35,6 +40,12 @@ def main() -> int:
         print(json.dumps(result.as_dict()) if given.json else _line(benchmark, result))
         if not given.no_write:
             _write(benchmark, result)
+    for name in given.names or there:
+        if name in TABLES:
+            rows = TABLES[name](lambda line: print(line, file=sys.stderr, flush=True))
+            print("\n".join(rows))
+            if not given.no_write:
+                _write_table(name, rows)
     return 0
 
 
@@ -48,6 +59,14 @@ def _line(benchmark: Benchmark, result: Result) -> str:
         f"{result.ratio:.2f} ({result.low:.2f} to {result.high:.2f}) | {memory} | {result.target} | "
         f"{date.today().isoformat()} |"
     )
+
+
+def _write_table(name: str, rows: list[str]) -> None:
+    """Put a table between its marks in the README, in place of the one that was there."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = README.read_text("utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    README.write_text("\n".join([before + begin, "", *rows, "", end + after]), "utf-8")
 
 
 def _write(benchmark: Benchmark, result: Result) -> None:

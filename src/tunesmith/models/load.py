@@ -1,22 +1,37 @@
-"""A model's folder -> tokenizer and weights in memory, on one device, in one type."""
+"""A model's folder -> tokenizer and weights in memory, in one type or packed, on one device or over several.
+
+Weights come from the mapped files one by one, straight to their type and device. Those that stay as they are on a CPU
+stay mapped; of the others nothing in the file's type remains.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import InputError
-from tunesmith.models.source import read_model_json
+from tunesmith.models.packed import IMPLEMENTATION
+from tunesmith.models.packing import Packing, make_trainable, register_packing
+from tunesmith.models.placement import Place, free_bytes, place_layers, room_here, too_large
+from tunesmith.models.quantize import (
+    check_blocks,
+    checkpoint_method,
+    packable_experts,
+    settle_storage,
+    stays_whole,
+    weights_bytes,
+)
+from tunesmith.models.skeleton import first_line, skeleton
+from tunesmith.models.source import read_model_json, weight_files
+
+log = logging.getLogger("tunesmith")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,36 +48,128 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(
-            f"{folder} holds no tokenizer that can be loaded ({_first_line(error)})",
+            f"{folder} holds no tokenizer that can be loaded ({first_line(error)})",
             remedy="put tokenizer.json and tokenizer_config.json beside the weights",
         ) from error
 
 
 def load_model(
-    folder: Path, *, dtype: torch.dtype, device: str, trust_remote_code: bool = False
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    device: str,
+    trust_remote_code: bool = False,
+    quantize: str = "none",
+    device_map: str | Mapping[str, str] = "none",
+    max_memory: Mapping[Place, str] | None = None,
 ) -> PreTrainedModel:
-    """A causal language model with its weights in `dtype` on `device`, in evaluation mode.
+    """A language model, with its vision tower if it has one, in evaluation mode.
+
+    Args:
+        dtype: the type of all weights that are not packed.
+        device: `cuda`, `mps` or `cpu`.
+        quantize: the recipe's `model.quantize`.
+        device_map: the recipe's, where `auto` lays the layers over all GPUs and the CPU's memory; or what an earlier
+            start of a run came to, as `layers_on` told it.
+        max_memory: the recipe's.
 
     Raises:
-        InputError: weights are missing, damaged or of other shapes, or transformers does not know the family.
+        InputError: weights are missing, damaged or of other shapes, transformers does not know the family, the
+            quantisation cannot be had, or memory is short, which is seen before weights are read.
     """
+    storage = settle_storage(folder, quantize, device)
+    bare = skeleton(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+    if not isinstance(device_map, str):
+        places = {name: torch.device(place) for name, place in device_map.items()}
+    elif device_map == "auto":
+        places = place_layers(bare, storage, room_here(max_memory, device))
+    else:
+        _must_fit(folder, weights_bytes(folder, dtype=dtype, quantize=quantize, of=bare)["total"], device)
+        places = {"": torch.device(device)}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            folder,
+        model, found = type(bare).from_pretrained(
+            None,
+            config=bare.config,
+            state_dict=_weights_in(folder),
             dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
+            device_map=None if set(places.values()) == {torch.device("cpu")} else places,
             # What does not fit is told below, in our words.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **_packing(folder, bare, quantize),
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise
-        raise InputError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
+        raise InputError(f"the model in {folder} cannot be loaded ({first_line(error)})") from error
     _check_all_weights_came(folder, found)
-    return model.to(device).eval()
+    check_blocks(model, folder)
+    model.name_or_path = model.config.name_or_path = str(folder)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    make_trainable(model)
+    return model.eval()
+
+
+def _must_fit(folder: Path, needed: int, device: str) -> None:
+    free = free_bytes(device)
+    if free is not None and needed > free:
+        raise too_large(needed, free, f"this machine's {'memory' if device == 'cpu' else 'GPU'}")
+
+
+def _packing(folder: Path, bare: PreTrainedModel, quantize: str) -> dict[str, Any]:
+    """What transformers' loading is told about quantisation."""
+    from_mxfp4 = checkpoint_method(folder) == "mxfp4"
+    if not from_mxfp4 and quantize in ("none", "keep"):
+        return {}
+    register_packing()
+    for config in (bare.config, bare.config.get_text_config()):
+        # MXFP4 is unpacked here, not by transformers, which does it for all experts of a layer at once.
+        config.__dict__.pop("quantization_config", None)
+    if quantize in ("nf4", "bnb8") and (whole := stays_whole(bare)):
+        log.warning(
+            "model.quantize: %s cannot pack these, which stay in `precision`: %s", quantize, ", ".join(whole)
+        )
+    packing: dict[str, Any] = {"quantization_config": Packing(quantize, from_mxfp4=from_mxfp4)}
+    if quantize != "none" and packable_experts(bare):
+        packing["experts_implementation"] = IMPLEMENTATION
+    return packing
+
+
+class _InFile:
+    """A tensor in a safetensors file, read when it is asked for.
+
+    The file is opened for each anew: its mapping then ends with the last tensor that lies in it, and pages that were
+    only read to be converted do not stay.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+
+    def __getitem__(self, index: Any) -> Tensor:
+        with safe_open(self.path, framework="pt") as file:
+            tensor: Tensor = file.get_slice(self.name)[index]
+        return tensor
+
+    def get_dtype(self) -> str:
+        """As safetensors names it, such as `BF16`."""
+        with safe_open(self.path, framework="pt") as file:
+            return str(file.get_slice(self.name).get_dtype())
+
+
+def _weights_in(folder: Path) -> dict[str, _InFile]:
+    """Every tensor in a folder's weight files, by name.
+
+    Raises:
+        SafetensorError: a file is damaged.
+        OSError: one of them is not there.
+    """
+    found = {}
+    for path in (folder / file for file in weight_files(folder)):
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+        found.update({name: _InFile(path, name) for name in names})
+    return found
 
 
 def _check_all_weights_came(folder: Path, found: dict[str, Any]) -> None:
@@ -92,13 +199,3 @@ def end_token_ids(model_folder: Path, tokenizer: PreTrainedTokenizerBase) -> fro
             listed = read_model_json(path).get("eos_token_id")
             ends.update(listed if isinstance(listed, list) else [] if listed is None else [listed])
     return frozenset(ends)
-
-
-def model_config(folder: Path) -> Any:
-    """The transformers configuration of a model folder."""
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip()[:300] if lines else type(error).__name__

@@ -20,9 +20,10 @@ class Hardware:
     """What the choice depends on."""
 
     cuda: bool
-    cuda_bf16: bool
+    cuda_bf16: bool  # the first GPU computes in it
     mps: bool
     cores: int
+    every_gpu_bf16: bool = False
 
     @classmethod
     def here(cls) -> Hardware:
@@ -32,6 +33,9 @@ class Hardware:
             cuda_bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
             mps=torch.backends.mps.is_available(),
             cores=_cores(),
+            # Ampere (8.0) is the first that computes in bf16.
+            every_gpu_bf16=cuda
+            and all(torch.cuda.get_device_capability(i)[0] >= 8 for i in range(torch.cuda.device_count())),
         )
 
 
@@ -60,27 +64,30 @@ def choose_device(wanted: str, hardware: Hardware) -> str:
     return wanted
 
 
-def choose_precision(wanted: str, device: str, hardware: Hardware) -> str:
+def choose_precision(wanted: str, device: str, hardware: Hardware, *, every_gpu: bool = False) -> str:
     """fp32, bf16 or fp16: the type of compute and of frozen weights.
 
     `auto` is bf16 on CUDA devices that have it and fp32 elsewhere: older MPS systems have no bf16, and on a CPU
     fp32 is what runs well everywhere (bf16 is a line in the recipe).
 
+    Args:
+        every_gpu: the layers are laid over all GPUs, so each of them must compute in that type.
+
     Raises:
         InputError: fp16 away from CUDA (it does not train there), or bf16 on a CUDA device without it.
     """
+    cuda_bf16 = hardware.every_gpu_bf16 if every_gpu else hardware.cuda_bf16
     if wanted == "auto":
-        return "bf16" if device == "cuda" and hardware.cuda_bf16 else "fp32"
+        return "bf16" if device == "cuda" and cuda_bf16 else "fp32"
     if wanted == "fp16" and device != "cuda":
         raise InputError(
             f"model.precision: fp16 does not train on {device}",
             expected="fp32 or bf16",
             remedy="use precision: auto",
         )
-    if wanted == "bf16" and device == "cuda" and not hardware.cuda_bf16:
-        raise InputError(
-            "this CUDA device has no bf16", expected="fp16 or fp32", remedy="use precision: fp16"
-        )
+    if wanted == "bf16" and device == "cuda" and not cuda_bf16:
+        which = "one of the GPUs that the layers are laid over" if every_gpu else "this CUDA device"
+        raise InputError(f"{which} has no bf16", expected="fp16 or fp32", remedy="use precision: fp16")
     return wanted
 
 

@@ -1,0 +1,66 @@
+"""The model without its weights: built from config.json alone, on the meta device.
+
+Which class loads a folder, what each weight is called and how large it is — known before a byte of weights is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+from tunesmith.errors import InputError
+
+
+def model_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """The transformers configuration of a model folder.
+
+    Raises:
+        InputError: there is none, it is damaged, or transformers does not know the family.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"the model in {folder} cannot be loaded ({first_line(error)})") from error
+
+
+def model_class(config: Any) -> Any:
+    """The auto class that loads a configuration: with its vision tower, where it has one."""
+    sees = (
+        hasattr(config, "vision_config") and config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    )
+    return AutoModelForImageTextToText if sees else AutoModelForCausalLM
+
+
+def skeleton(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool = False) -> PreTrainedModel:
+    """The model of a folder with every weight on the meta device: names, shapes and types, no memory.
+
+    Raises:
+        InputError: the configuration cannot be read, or names a family that transformers lacks.
+    """
+    config = model_config(folder, trust_remote_code=trust_remote_code)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = model_class(config).from_config(
+                config, dtype=dtype, trust_remote_code=trust_remote_code
+            )
+    except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
+        raise InputError(f"the model in {folder} cannot be loaded ({first_line(error)})") from error
+    return model
+
+
+def decoder(model: PreTrainedModel) -> nn.Module:
+    """The layers that read text, without head and vision tower."""
+    # Llama 4's text model names a trunk that it does not have, and is then given out as its own trunk.
+    trunk: nn.Module = model.model if model.base_model is model else model.base_model
+    return trunk.get_decoder() if hasattr(model.config, "vision_config") else trunk  # type: ignore[operator]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in at most one line."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip()[:300] if lines else type(error).__name__
