@@ -176,7 +176,7 @@ def test_every_family_takes_all_linear_and_every_adapter_learns(name):
 def test_experts_know_no_dropout_and_that_is_said():
     model = tiny("Qwen3Next", **ALONE["qwen3-next"][1])
     with pytest.raises(InputError, match=r"takes in the experts .* Set adapter\.dropout: 0"):
-        add_adapter(model, Adapter(dropout=0.1), base_name="x", seed=0)
+        add_adapter(model, Adapter(dropout=0.1, targets=("experts.gate_up_proj",)), base_name="x", seed=0)
 
 
 @pytest.mark.parametrize("targets", ["all-linear", ("c_attn", "c_proj")])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft.optimizers import create_loraplus_optimizer
 from torch import nn
 from transformers import get_scheduler
 
-from tunesmith.config.schema import Train
+from tests.conftest import tiny_llama
+from tests.train.jobs import make_job, make_policy
+from tunesmith.config.schema import Adapter, Train
+from tunesmith.models.adapters import add_adapter
 from tunesmith.rundir import RunDir
 from tunesmith.train.checkpoint import TrainState, restore, save_checkpoint
+from tunesmith.train.loop import run_loop
 from tunesmith.train.optim import learning_rate, make_optimizer, warmup_steps
 
 THEIR_NAMES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -83,6 +90,45 @@ def test_matrices_decay_and_biases_and_norms_do_not():
     optimizer.step()
     assert torch.allclose(named["matrix"], before["matrix"] * (1 - 0.3 * Train().learning_rate))
     assert torch.equal(named["bias"], before["bias"]) and torch.equal(named["norm"], before["norm"])
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_lora_plus_groups_weights_as_peft_does(dora):
+    """PEFT gives B, and what has one dimension, the faster rate; each weight's rate and decay must be the same."""
+    settings = Adapter(rank=2, dora=dora, modules_to_save=("lm_head", "model.norm"))
+    model = add_adapter(tiny_llama(), settings, base_name="x", seed=0)
+    theirs = create_loraplus_optimizer(
+        model, torch.optim.AdamW, lr=0.01, loraplus_lr_ratio=16, loraplus_weight_decay=0.1
+    )
+    named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    ours = make_optimizer(named, Train(learning_rate=0.01, weight_decay=0.1), 16.0)
+    rates = {id(w): group["lr"] for group in theirs.param_groups for w in group["params"]}
+    mine = {id(w): 0.01 * group["rate_factor"] for group in ours.param_groups for w in group["params"]}
+    assert mine == pytest.approx(rates)
+    assert {rates[id(weight)] for weight in named.values()} == {0.01, 0.16}
+
+
+def test_without_a_ratio_every_group_has_the_rate_itself():
+    optimizer = make_optimizer(weights(), Train())
+    assert [group["rate_factor"] for group in optimizer.param_groups] == [1.0, 1.0]
+
+
+def test_the_loop_multiplies_the_rate_of_the_step(tmp_path):
+    """One step of AdamW moves a weight by its rate, whatever the gradient; B moves 4 times as far as A would."""
+    train = Train(
+        epochs=1, max_steps=1, accumulate=2, learning_rate=1e-3, schedule="constant", max_grad_norm=None
+    )
+    policy = make_policy()
+    with torch.no_grad():
+        for name, weight in policy.trainable().items():
+            if "lora_B" in name:  # zero, it would leave A without a gradient
+                weight += 0.1
+    before = {name: weight.detach().clone() for name, weight in policy.trainable().items()}
+    job = make_job(tmp_path, train, policy=policy)
+    run_loop(replace(job, lr_ratio=4.0), None)
+    for name, weight in policy.trainable().items():
+        step = (weight - before[name]).abs().max().item()
+        assert step == pytest.approx(4e-3 if "lora_B" in name else 1e-3, rel=1e-2), name
 
 
 def test_adamw_is_torchs_own_with_the_recipes_numbers():

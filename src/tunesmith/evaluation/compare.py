@@ -13,6 +13,9 @@ from tunesmith.data.build import build
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import score_replies
 from tunesmith.infer.open import Opened, open_speaker
+from tunesmith.infer.pictures import asked as as_asked
+from tunesmith.infer.pictures import in_words
+from tunesmith.infer.shelf import Shelf
 from tunesmith.methods import METHODS
 from tunesmith.rundir import RunDir
 
@@ -54,28 +57,29 @@ def compare(
     if len(set(names)) < len(names):
         raise InputError("a model is named twice", remedy="name each model once")
     lead: Opened | None = None
+    shelf = Shelf()
     columns: list[list[str]] = []
     scores: dict[str, dict[str, float]] = {}
     # The run that brings the questions is opened first, whichever place it has in the table.
     order = sorted(range(len(names)), key=lambda index: not _is_run(names[index]))
     replies_of: dict[int, list[Any]] = {}
     for index in order:
-        opened = open_speaker(names[index], device=device)
+        opened = open_speaker(names[index], device=device, shelf=shelf)
         lead = lead or opened
-        asked = tuple(prompts) if prompts else lead.prompts
+        asked = prompts or lead.prompts
         if not asked:
             raise InputError(
                 "there is nothing to ask: none of the models is a run whose recipe has prompts",
                 remedy='give questions with --prompt "..."',
             )
-        replies_of[index] = opened.speaker.answer(asked, lead.generation)
+        replies_of[index] = opened.speaker.answer([as_asked(prompt) for prompt in asked], lead.generation)
     assert lead is not None
     metrics, trained_answers = _what_to_score(lead)
     for index, name in enumerate(names):
         columns.append([reply.text for reply in replies_of[index]])
         scores[name] = score_replies(replies_of[index], metrics, trained_answers)
-    asked = tuple(prompts) if prompts else lead.prompts
-    return Comparison(tuple(names), asked, tuple(zip(*columns, strict=True)), scores)
+    told = tuple(map(in_words, prompts or lead.prompts))
+    return Comparison(tuple(names), told, tuple(zip(*columns, strict=True)), scores)
 
 
 def _is_run(name: str) -> bool:

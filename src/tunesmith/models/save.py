@@ -19,6 +19,7 @@ from peft import PeftModel
 from torch import nn
 
 from tunesmith.errors import InputError
+from tunesmith.models.adapters import write_adapter
 from tunesmith.rundir import folder_written_whole, read_json
 
 _ABOUT = "tunesmith.json"
@@ -28,28 +29,46 @@ _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 @dataclass(frozen=True)
 class About:
-    """How a result was trained to be asked. `template` is the chat template's text where the recipe overrode it."""
+    """How a result was trained to be asked. `template` is the chat template's text where the recipe overrode it.
+
+    `revision` is what finds the very same base again: a commit, where the hub tells one. `fingerprint` tells whether
+    it was found. `new_tokens` were added to its vocabulary. Pictures are resized to `image_size`, if that is given.
+    """
 
     base: str
     revision: str | None = None
     system: str | None = None
     template: str | None = None
     control_tokens: str = "text"
+    fingerprint: str | None = None
+    new_tokens: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "new_tokens", tuple(self.new_tokens))  # JSON knows lists only
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", tuple(self.image_size))
 
 
-def save_result(model: nn.Module, tokenizer: Any, about: About, folder: Path) -> None:
+def save_result(
+    model: nn.Module, tokenizer: Any, about: About, folder: Path, *, image_processor: Any = None
+) -> None:
     """Write the tuned adapter (of a PEFT model) or the whole model.
+
+    Args:
+        image_processor: how the model's pictures are cut; a whole model needs it beside its weights.
 
     Raises:
         WorkError: the disk is full; what was in `folder` before is untouched.
     """
     with folder_written_whole(folder) as temporary:
-        with _system_error_is_an_os_error():
+        with system_error_is_an_os_error():
             if isinstance(model, PeftModel):
-                # "auto" would look the base up on the hub to see whether its vocabulary grew.
-                model.save_pretrained(str(temporary), save_embedding_layers=False)
+                write_adapter(model, temporary)
             else:
                 model.save_pretrained(str(temporary))  # type: ignore[operator]
+                if image_processor is not None:
+                    image_processor.save_pretrained(str(temporary))
             tokenizer.save_pretrained(str(temporary))
         text = json.dumps(asdict(about), ensure_ascii=False, indent=2)
         (temporary / _ABOUT).write_text(text + "\n", encoding="utf-8")
@@ -103,7 +122,8 @@ def read_about(folder: Path) -> About | None:
 
 
 @contextmanager
-def _system_error_is_an_os_error() -> Iterator[None]:
+def system_error_is_an_os_error() -> Iterator[None]:
+    """Have what Rust could not write raise what Python would."""
     try:
         yield
     # safetensors has an error of its own, tokenizers raises the bare class.
