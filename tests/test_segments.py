@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tunesmith.segments import (
     SHORTEST_SHARED_PREFIX,
+    Picture,
     Piece,
     SegmentPlan,
     plan_rows,
@@ -170,3 +171,68 @@ def test_roots_of_one_sample_share_too():
     later = Piece((*PROMPT, 2, 3), (0.0,) * (len(PROMPT) + 1) + (1.0,))
     (row,) = plan_rows([(history, later)], 10_000, share=True)
     assert len(row.tokens) == len(PROMPT) + 3
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+PAD = 9  # the token that stands for pictures
+
+
+def pictured(*parts):
+    """A lone root of tokens and pictures (path, length), all but its last token without loss."""
+    tokens: list[int] = []
+    pictures = []
+    for part in parts:
+        if isinstance(part, tuple):
+            pictures.append(Picture(len(tokens), part[1], part[0]))
+            tokens += [PAD] * part[1]
+        else:
+            tokens.append(part)
+    weights = (0.0,) * (len(tokens) - 1) + (1.0,)
+    return (Piece(tuple(tokens), weights, None, tuple(pictures)),)
+
+
+def shown(row):
+    """What each path of a row shows: its tokens, a picture's as (path, number of its token)."""
+    what = list(row.tokens)
+    for picture in row.pictures:
+        assert row.tokens[picture.start : picture.start + picture.length] == (PAD,) * picture.length
+        for step in range(picture.length):
+            what[picture.start + step] = (picture.path, step)
+    paths = ([what[at] for at in row.plan.path_positions(leaf)] for leaf in row.plan.leaves())
+    return sorted(paths, key=str)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tokens", "pictures"),
+    [
+        ((1, ("a", 40), 2, 3), (1, ("a", 40), 2, 4), 42 + 2, 1),
+        ((1, ("a", 40), 2, 3), (1, ("b", 40), 2, 4), 2 * 43, 2),
+        ((1, *PROMPT, ("a", 4), 2), (1, *PROMPT, ("b", 4), 2), 1 + len(PROMPT) + 2 * 5, 2),
+        ((*PROMPT, ("a", 4), ("a", 4), 2), (*PROMPT, ("a", 4), ("b", 4), 2), len(PROMPT) + 4 + 2 * 5, 3),
+        ((*PROMPT, ("a", 4), 2), (*PROMPT, ("a", 3), 2), len(PROMPT) + 5 + 4, 2),
+        ((*PROMPT, ("a", 4)), (*PROMPT, ("a", 4)), len(PROMPT) + 2 * 4, 2),
+    ],
+    ids=["the same", "another", "another behind a prompt", "the second is another", "another size", "at the end"],
+)  # fmt: skip
+def test_prefixes_share_a_picture_only_if_it_is_the_same(first, second, tokens, pictures):
+    trees = [pictured(*first), pictured(*second)]
+    (row,) = plan_rows(trees, 1000, share=True)
+    assert (len(row.tokens), len(row.pictures)) == (tokens, pictures)
+    (apart,) = plan_rows(trees, 1000)
+    assert shown(row) == shown(apart)
+
+
+def test_equal_pictures_meet_whatever_follows_them():
+    trees = [pictured(1, (path, 40), answer) for answer, path in enumerate("abab", 10)]
+    (row,) = plan_rows(trees, 1000, share=True)
+    assert sorted(picture.path for picture in row.pictures) == ["a", "b"]
+
+
+def test_paths_take_their_pictures_along():
+    root = Piece((1, PAD, PAD), (0.0,) * 3, None, (Picture(1, 2, "a"),))
+    child = Piece((2, PAD, 3), (0.0, 0.0, 1.0), 0, (Picture(1, 1, "b"),))
+    other = Piece((4,), (1.0,), 0)
+    first, second = (path for (path,) in single_paths((root, child, other)))
+    assert first.pictures == (Picture(1, 2, "a"), Picture(4, 1, "b"))
+    assert second.pictures == (Picture(1, 2, "a"),)

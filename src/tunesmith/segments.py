@@ -24,16 +24,30 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 
+class Picture(NamedTuple):
+    """A picture among tokens: `length` placeholders, from number `start` on, stand for what the file shows."""
+
+    start: int
+    length: int
+    path: str
+
+    def moved(self, by: int) -> Picture:
+        """The same where `by` more tokens stand in front."""
+        return self._replace(start=self.start + by)
+
+
 class Piece(NamedTuple):
     """One segment of a sample, before it is laid into a row.
 
     `weights[i]` is the loss weight of predicting `tokens[i]`; 0 is context only. `parent` is the index of the parent
-    piece in the same sample, or None for a root; parents come before their children.
+    piece in the same sample, or None for a root; parents come before their children. `pictures` are in order, and each
+    lies whole in its piece.
     """
 
     tokens: tuple[int, ...]
     weights: tuple[float, ...]
     parent: int | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 Tree = tuple[Piece, ...]  # a sample as segments; several roots are allowed
@@ -125,13 +139,14 @@ class SegmentPlan:
 class Row:
     """One flat row, ready for the model: tokens, how they are cut, and what is to be predicted.
 
-    `owners[i]` is the number, within its update, of the sample that segment i belongs to.
+    `owners[i]` is the number, within its update, of the sample that segment i belongs to. `pictures` are in order.
     """
 
     tokens: tuple[int, ...]
     plan: SegmentPlan
     targets: tuple[Target, ...]
     owners: tuple[int, ...]
+    pictures: tuple[Picture, ...] = ()
 
 
 def tree_length(tree: Tree) -> int:
@@ -157,7 +172,7 @@ def tree_targets(tree: Tree, start: int = 0, first: int = 0) -> list[Target]:
         return [leaf for child in below for leaf in leaves_under(child)] if below else [first + index]
 
     targets: list[Target] = []
-    for index, (tokens, weights, parent) in enumerate(tree):
+    for index, (tokens, weights, parent, _) in enumerate(tree):
         before = starts[index] - 1  # a token is predicted where the one before it stands
         leaves = leaves_under(index)
         if weights[0] and parent is not None:
@@ -202,15 +217,19 @@ def lay_row(blocks: Sequence[Block]) -> Row:
     parents: list[int | None] = []
     owners: list[int] = []
     targets: list[Target] = []
+    pictures: list[Picture] = []
     for block in blocks:
         start, first = len(tokens), len(lengths)
         for piece in block.tree:
+            pictures += [picture.moved(len(tokens)) for picture in piece.pictures]
             tokens.extend(piece.tokens)
             lengths.append(len(piece.tokens))
             parents.append(None if piece.parent is None else first + piece.parent)
         owners += block.owners
         targets += tree_targets(block.tree, start, first)
-    return Row(tuple(tokens), SegmentPlan.of(lengths, parents), tuple(targets), tuple(owners))
+    return Row(
+        tuple(tokens), SegmentPlan.of(lengths, parents), tuple(targets), tuple(owners), tuple(pictures)
+    )
 
 
 def plan_rows(trees: Sequence[Tree], budget: int, *, share: bool = False) -> list[Row]:
@@ -242,7 +261,7 @@ SHORTEST_SHARED_PREFIX = 32
 
 
 def share_prefixes(blocks: Sequence[Block], budget: int) -> list[Block]:
-    """Join blocks whose roots begin with the same tokens without loss: these become one root above them.
+    """Join blocks whose roots begin with the same tokens (and pictures) without loss: these become one root above them.
 
     The mathematics stays the same: a token's hidden state depends on what stands before it on its path, and each path
     is what it was. Roots of one sample (a chat whose template rewrites history) share as those of several do.
@@ -250,12 +269,14 @@ def share_prefixes(blocks: Sequence[Block], budget: int) -> list[Block]:
     Args:
         budget: no joined block grows longer than this.
     """
-    roots = sorted((root for block in blocks for root in _split_at_roots(block)), key=_root_tokens)
+    parts = [root for block in blocks for root in _split_at_roots(block)]
+    roots = sorted(zip(_told_apart(parts), parts, strict=True), key=lambda root: root[0])
     joined: list[Block] = []
     group: list[Block] = []
+    leader: tuple[int, ...] = ()  # the told-apart tokens of the group's first root
     shared = size = 0  # tokens that the group's roots begin with; tokens of the group laid with them once
-    for block in roots:
-        common = _common_prefix(group[0], block) if group else 0
+    for told, block in roots:
+        common = _common_prefix(leader, told, group[0].tree[0], block.tree[0]) if group else 0
         if len(group) > 1:
             common = min(common, shared)
         length = tree_length(block.tree)
@@ -268,7 +289,7 @@ def share_prefixes(blocks: Sequence[Block], budget: int) -> list[Block]:
             group, shared, size = [*group, block], common, larger
         else:
             joined += _joined(group, shared)
-            group, shared, size = [block], 0, length
+            group, shared, size, leader = [block], 0, length, told
     return sorted([*joined, *_joined(group, shared)], key=lambda block: block.owners)
 
 
@@ -288,29 +309,49 @@ def _split_at_roots(block: Block) -> list[Block]:
     return [Block(tuple(pieces), tuple(owners)) for pieces, owners in parts]
 
 
-def _root_tokens(block: Block) -> tuple[int, ...]:
-    return block.tree[0].tokens
+def _told_apart(blocks: Sequence[Block]) -> list[tuple[int, ...]]:
+    """Each root's tokens, where the same placeholder of two pictures is two numbers: below 0, one a picture."""
+    numbers: dict[tuple[str, int], int] = {}
+    roots = []
+    for block in blocks:
+        tokens = block.tree[0].tokens
+        for picture in block.tree[0].pictures:
+            number = numbers.setdefault((picture.path, picture.length), -1 - len(numbers))
+            end = picture.start + picture.length
+            tokens = (*tokens[: picture.start], *(number,) * picture.length, *tokens[end:])
+        roots.append(tokens)
+    return roots
 
 
-def _common_prefix(one: Block, other: Block) -> int:
-    """How many tokens without loss two roots both begin with; each keeps one token of its own at least."""
-    first, second = one.tree[0], other.tree[0]
-    most = min(len(first.tokens), len(second.tokens)) - 1
-    for at in range(most):
-        if first.tokens[at] != second.tokens[at] or first.weights[at] or second.weights[at]:
-            return at
-    return most
+def _common_prefix(one: tuple[int, ...], other: tuple[int, ...], first: Piece, second: Piece) -> int:
+    """How many tokens without loss two roots both begin with; each keeps one token of its own at least.
+
+    Args:
+        one, other: the tokens of `first` and `second`, with their pictures told apart.
+    """
+    most = min(len(one), len(other)) - 1
+    common = next(
+        (at for at in range(most) if one[at] != other[at] or first.weights[at] or second.weights[at]), most
+    )
+    # A picture is never cut: behind the last token that both have, it may go on.
+    cut = (
+        p.start for root in (first, second) for p in root.pictures if p.start < common < p.start + p.length
+    )
+    return min(cut, default=common)
 
 
 def _joined(group: Sequence[Block], shared: int) -> list[Block]:
     if len(group) < 2:
         return list(group)
-    pieces = [Piece(group[0].tree[0].tokens[:shared], (0.0,) * shared)]
+    leader = group[0].tree[0]
+    pictures = tuple(picture for picture in leader.pictures if picture.start < shared)
+    pieces = [Piece(leader.tokens[:shared], (0.0,) * shared, None, pictures)]
     owners = [group[0].owners[0]]
     for block in group:
         first = len(pieces)
         root = block.tree[0]
-        pieces.append(Piece(root.tokens[shared:], root.weights[shared:], 0))
+        own = tuple(picture.moved(-shared) for picture in root.pictures if picture.start >= shared)
+        pieces.append(Piece(root.tokens[shared:], root.weights[shared:], 0, own))
         pieces += [p._replace(parent=first + (p.parent or 0)) for p in block.tree[1:]]
         owners += block.owners
     return [Block(tuple(pieces), tuple(owners))]
@@ -329,7 +370,12 @@ def single_paths(tree: Tree) -> list[Tree]:
             lineage.append(tree[at])
             at = tree[at].parent
         lineage.reverse()
-        tokens = tuple(token for piece in lineage for token in piece.tokens)
-        weights = tuple(weight for piece in lineage for weight in piece.weights)
-        paths.append((Piece(tokens, weights),))
+        tokens: list[int] = []
+        weights: list[float] = []
+        pictures: list[Picture] = []
+        for piece in lineage:
+            pictures += [picture.moved(len(tokens)) for picture in piece.pictures]
+            tokens += piece.tokens
+            weights += piece.weights
+        paths.append((Piece(tuple(tokens), tuple(weights), None, tuple(pictures)),))
     return paths

@@ -9,9 +9,10 @@ import pytest
 from tests.infer.test_chat import speaker
 from tunesmith.config.schema import Generation
 from tunesmith.errors import InputError
-from tunesmith.infer.batch import answer_file, read_questions
+from tunesmith.infer.batch import Asked, answer_file, read_questions
 
 QUESTIONS = ["What is tea?", "写一首关于茶的诗"]
+ASKED = [Asked(question, (), question) for question in QUESTIONS]
 
 
 @pytest.mark.parametrize(
@@ -23,12 +24,21 @@ QUESTIONS = ["What is tea?", "写一首关于茶的诗"]
         ("q.jsonl", "\n\n".join(json.dumps(question, ensure_ascii=False) for question in QUESTIONS)),
         ("q.txt", f"{QUESTIONS[0]}\n\n  \n{QUESTIONS[1]}\r\n"),
         ("q.TXT", "\ufeff" + "\n".join(QUESTIONS)),
+        ("q.csv", "id,question\n" + "\n".join(f"7,{question}" for question in QUESTIONS)),
     ],
-    ids=["strings", "objects", "jsonl objects", "jsonl strings", "text", "text with a byte order mark"],
+    ids=[
+        "strings",
+        "objects",
+        "jsonl objects",
+        "jsonl strings",
+        "text",
+        "text with a byte order mark",
+        "csv",
+    ],
 )
 def test_questions_come_in_many_forms(tmp_path, name, content):
     (tmp_path / name).write_text(content, encoding="utf-8")
-    assert read_questions(str(tmp_path / name)) == QUESTIONS
+    assert [asked.content for asked in read_questions(str(tmp_path / name))] == QUESTIONS
 
 
 @pytest.mark.parametrize(
@@ -62,7 +72,7 @@ def test_a_file_that_is_missing_or_no_utf8_is_told(tmp_path, name):
 
 def test_answers_are_written_indented_with_what_is_not_ascii_kept(tmp_path):
     asked, options = speaker(), Generation(max_new_tokens=5)
-    written = answer_file(asked, QUESTIONS, options, tmp_path / "a.json")
+    written = answer_file(asked, ASKED, options, tmp_path / "a.json")
     text = (tmp_path / "a.json").read_text("utf-8")
     assert json.loads(text) == written
     assert [list(entry) for entry in written] == [["question", "answer"]] * 2
@@ -73,6 +83,6 @@ def test_answers_are_written_indented_with_what_is_not_ascii_kept(tmp_path):
 
 def test_a_system_prompt_goes_to_every_question(tmp_path):
     options = Generation(max_new_tokens=5)
-    under = answer_file(speaker(), QUESTIONS, options, tmp_path / "a.json", system="Be kind.")
+    under = answer_file(speaker(), ASKED, options, tmp_path / "a.json", system="Be kind.")
     replies = speaker(system="Be kind.").answer(QUESTIONS, options)
     assert [entry["answer"] for entry in under] == [reply.text for reply in replies]

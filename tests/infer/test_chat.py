@@ -53,7 +53,7 @@ def test_thought_and_answer_stay_in_the_conversation_apart(monkeypatch):
     )
     tokens = tuple(renderer.tokenizer.encode(reply, add_special_tokens=False))
 
-    def generated(model, prompts, options, end_ids, *, first_number, on_token):
+    def generated(model, prompts, options, end_ids, *, first_number, on_token, **_):
         for token in tokens:
             on_token(0, token)
         return [Answer(tokens, True)]

@@ -47,7 +47,7 @@ def trained_contexts(run: Path) -> dict[str, list[int]]:
     data = prepare(load(str(run / "recipe.yaml"))).data
     contexts = {}
     for sample in data.train:
-        ((tokens, weights, _),) = sample.tree
+        ((tokens, weights, *_),) = sample.tree
         contexts[sample.prompt] = list(tokens[: next(i for i, weight in enumerate(weights) if weight)])
     return contexts
 

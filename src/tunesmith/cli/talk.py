@@ -30,6 +30,14 @@ Seed = Annotated[int | None, typer.Option(help="The same seed draws the same ans
 def ask(
     run: Whom,
     question: Annotated[str | None, typer.Argument(help="Default: the recipe's first prompt.")] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A picture to ask about; may be given several times. It stands where <image> is in the question, "
+            "else in front.",
+        ),
+    ] = None,
     base: Base = False,
     system: System = None,
     temperature: Temperature = None,
@@ -42,20 +50,29 @@ def ask(
 ) -> None:
     """Ask one question and print the answer."""
     from tunesmith.errors import InputError
+    from tunesmith.infer.pictures import asked, in_words, picture
+    from tunesmith.infer.pictures import question as with_pictures
 
+    pictures = [picture(path, where="--image") for path in image or ()]
+    if question is not None and not question.strip() and not pictures:
+        raise InputError("the question is empty")
     opened = _open(run, base, device)
     options = _options(opened, temperature, top_p, top_k, repetition_penalty, max_new_tokens, seed)
-    if question is None:
-        if not opened.prompts:
-            raise InputError(
-                f"there is no question, and {run} has no prompts of its own",
-                remedy=f'ask something: tunesmith ask {run} "..."',
-            )
-        question = opened.prompts[0]
-        typer.echo(f"> {question}", err=True)
-    if not question.strip():
-        raise InputError("the question is empty")
-    (reply,) = opened.speaker.answer([question], options, system=system, on_text=_write)
+    if question is not None:
+        said = with_pictures(question, pictures, where="--image")
+    elif opened.prompts:
+        # A picture goes with the first prompt that is about one.
+        about = [prompt for prompt in opened.prompts if pictures and not isinstance(prompt, str)]
+        first = (about or opened.prompts)[0]
+        text = first if isinstance(first, str) else first.text
+        said = with_pictures(text, pictures, where="--image") if pictures else asked(first)
+        typer.echo(f"> {text if pictures else in_words(first)}", err=True)
+    else:
+        raise InputError(
+            f"there is no question, and {run} has no prompts of its own",
+            remedy=f'ask something: tunesmith ask {run} "..."',
+        )
+    (reply,) = opened.speaker.answer([said], options, system=system, on_text=_write)
     _write("\n")
     _say_if_cut(reply)
 
@@ -72,7 +89,7 @@ def chat(
     seed: Seed = None,
     device: Device = "auto",
 ) -> None:
-    """Talk; the conversation is kept. /reset, /system TEXT; quit, exit or q leaves."""
+    """Talk; the conversation is kept. /reset, /system TEXT, /image FILE; quit, exit or q leaves."""
     from tunesmith.errors import InputError
     from tunesmith.infer.chat import HELP, QUIT_WORDS, Chat
 
@@ -91,7 +108,10 @@ def chat(
             continue
         if said.strip().lower() in QUIT_WORDS:
             break
-        told = conversation.command(said)
+        try:
+            told = conversation.command(said)
+        except InputError as error:
+            told = str(error)
         if told is not None:
             typer.echo(told)
             continue
@@ -107,7 +127,7 @@ def chat(
 
 def batch(
     run: Whom,
-    file: Annotated[str, typer.Argument(help="Questions: .json, .jsonl or .txt.")],
+    file: Annotated[str, typer.Argument(help="Questions: .json, .jsonl, .csv or .txt.")],
     output: Annotated[str, typer.Option("-o", "--output", help="Where the answers go, as JSON.")],
     base: Base = False,
     system: System = None,

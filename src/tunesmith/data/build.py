@@ -27,7 +27,7 @@ from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
 
 MOST_PROBLEMS_SHOWN = 20
 FILES_SHOWN = 5  # a format
-_FORM = 5  # of the store and of what lies beside it; a change of it makes kept data anew
+_FORM = 7  # of the store and of what lies beside it; a change of it makes kept data anew
 # Whose versions may change what is read, or which tokens it becomes.
 _MAKERS = ("transformers", "tokenizers", "jinja2", "pyarrow", "pypdfium2", "pillow")
 

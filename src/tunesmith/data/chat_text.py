@@ -53,12 +53,14 @@ class ChatText:
         encoder: marks the strings of special tokens.
         template: a chat template instead of the tokenizer's own.
         images: how pictures stand in the prompt; None: the model reads none.
+        blind: why there are no `images`.
         day: today, for templates that write the date.
     """
 
     encoder: Encoder
     template: str | None
     images: ImageTokens | None
+    blind: str
     day: date
     _compared: list[int | None] = field(default_factory=lambda: [0], init=False, repr=False)
     _dicts: dict[int, tuple[Message, dict[str, Any]]] = field(default_factory=dict, init=False, repr=False)
@@ -79,8 +81,8 @@ class ChatText:
         pictures = [picture for message in messages for picture in message.images]
         if pictures and self.images is None:
             raise InputError(
-                "the data hold pictures, and the model reads none",
-                remedy="take a vision model as model.source, such as Qwen/Qwen2-VL-2B-Instruct",
+                f"there are pictures to be shown, and {self.blind}",
+                remedy="take a vision model that is known here as model.source, such as Qwen/Qwen2-VL-2B-Instruct",
             )
         try:
             chat = [self.as_dict(message) for message in messages]

@@ -20,7 +20,8 @@ from tunesmith.data.converters.base import Format, bad_row
 from tunesmith.data.converters.images import BadPicture
 from tunesmith.data.encode import Encoding
 from tunesmith.data.readers import Found, read
-from tunesmith.data.render import Outline, Renderer
+from tunesmith.data.render import Renderer
+from tunesmith.data.rendered import Outline
 from tunesmith.data.reshape import (
     evenly,
     has_thoughts,
@@ -35,6 +36,7 @@ from tunesmith.data.schema import (
     Conversation,
     Converted,
     Labelled,
+    Message,
     Pair,
     Place,
     SourceRow,
@@ -363,18 +365,31 @@ class _SourceFile:
     def _draft(
         self, conversation: Conversation, strips: tuple[Strip, ...], place: Place, change: int
     ) -> Draft:
-        def last(role: str) -> str | None:
-            return next((m.text for m in reversed(conversation.messages) if m.role == role), None)
+        def last(role: str) -> Message | None:
+            return next((m for m in reversed(conversation.messages) if m.role == role), None)
 
-        images = tuple(image.path for m in conversation.messages for image in m.images)
+        asked, answered = last("user"), last("assistant")
+        pictures = [image for m in conversation.messages for image in m.images]
+        images = tuple(image.path for image in pictures)
         self.flow.images.update(images)
-        return Draft(strips, place, last("user"), last("assistant"), images, change)
+        contents = tuple(image.digest for image in pictures)
+        return Draft(
+            strips,
+            place,
+            asked.text if asked else None,
+            answered.text if answered else None,
+            images,
+            change,
+            contents,
+            answered.keywords if answered else (),
+        )
 
     def _text_drafts(self, ids: list[int], place: Place) -> list[Draft]:
         """A text as pieces of at most `max_length` tokens, the last one as long as it comes.
 
         A piece's first token has nothing to be predicted from, so a last piece of one token would teach nothing.
         """
+        self.flow.renderer.pictures_in(ids, ())  # raises where a text holds the token of pictures
         size = self.flow.data.max_length
         pieces = [ids[at : at + size] for at in range(0, len(ids), size)]
         if len(pieces) > 1 and len(pieces[-1]) == 1:

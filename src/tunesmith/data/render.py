@@ -25,71 +25,20 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from tunesmith.data.answer_ends import AnswerEnds, position_of
 from tunesmith.data.chat_text import ChatText, ImageTokens, template_text
 from tunesmith.data.encode import Encoder, Encoding, Tokenizer
-from tunesmith.data.schema import BadRow, Conversation, Message, Stretch, Strip
+from tunesmith.data.placing import placed, with_pictures
+from tunesmith.data.rendered import Outline, Rendered, Span, Turn, TurnIds
+from tunesmith.data.schema import BadRow, Conversation, Image, Message, Stretch, Strip
 from tunesmith.data.written import must_be_shown, must_be_written, must_keep_thoughts
 from tunesmith.errors import InputError
-from tunesmith.segments import Tree
+from tunesmith.segments import Picture, Tree
 
 _LONGEST_OPENING = 64  # tokens between the last special token of a prompt and its end
 _MOST_OPENINGS = 4096
-
-
-class Rendered(NamedTuple):
-    """A rendered conversation. `rewritten`: the template did not write an answer to be learned as it was given."""
-
-    strips: tuple[Strip, ...]
-    rewritten: bool
-
-    @property
-    def tree(self) -> Tree:
-        """The same as pieces with a weight a token."""
-        return tuple(strip.piece() for strip in self.strips)
-
-
-class Span(NamedTuple):
-    """Neighbouring tokens of one weight, as text; weight 0 carries no loss."""
-
-    text: str
-    weight: float
-
-
-class _Turn(NamedTuple):
-    """One answer as text: what the model is shown, the same with the finished answer, and the tail of that."""
-
-    shown: str
-    full: str
-    tail: str
-    weight: float
-    rewritten: bool
-
-    @property
-    def body(self) -> str:
-        return self.full[: len(self.full) - len(self.tail)]
-
-
-class _TurnIds(NamedTuple):
-    """One answer as tokens. `stopped`: the last token of `answer` is the stop token that the template writes."""
-
-    context: list[int]
-    answer: list[int]
-    weight: float
-    stopped: bool
-
-
-class Outline(NamedTuple):
-    """A conversation as text, before it is encoded.
-
-    `joint` is the text that the quick way encodes, if it may. `guarded`: special tokens' strings stand in messages.
-    """
-
-    turns: tuple[_Turn, ...]
-    joint: str | None
-    guarded: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +52,7 @@ class Renderer:
         end_ids: the model's end tokens; the tokenizer's own end token is added to them.
         control_tokens: "text": special tokens' strings in messages are plain text; "tokens": they are the tokens.
         images: how pictures stand in the prompt; None: the model reads none.
+        blind: why there are no `images`.
         everything: every token of a conversation carries loss, prompts too.
         control: the tokens that the template is written with, where it is known: see `notes`.
         day: what a template that writes today's date takes for today.
@@ -117,6 +67,7 @@ class Renderer:
     everything: bool = False
     control: tuple[str, ...] = ()
     day: date = field(default_factory=date.today)
+    blind: str = "the model reads none"
     _openings: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -131,7 +82,7 @@ class Renderer:
 
     @cached_property
     def _chat(self) -> ChatText:
-        return ChatText(self.encoder, self.template, self.images, self.day)
+        return ChatText(self.encoder, self.template, self.images, self.blind, self.day)
 
     @cached_property
     def _ends(self) -> AnswerEnds:
@@ -199,7 +150,7 @@ class Renderer:
             BadRow: the template refuses the conversation, or renders it in a way no loss span can be found in. It
                 has no place; the caller knows it.
         """
-        return self._exact(self.outline(conversation).turns)
+        return self.finish(self.outline(conversation), None)
 
     def outline(self, conversation: Conversation) -> Outline:
         """The first half of rendering: the texts. `finish` is the second.
@@ -219,13 +170,14 @@ class Renderer:
         joint = turns[-1].full
         if self.everything:
             must_keep_thoughts(messages, joint, self.encoder.mark)
+        pictures = tuple(image for message in messages[: learned[-1] + 1] for image in message.images)
         if self.encoder.is_marked(joint):
-            return Outline(turns, None, True)
+            return Outline(turns, None, True, pictures)
         for turn in turns:
             stop = self._ends.stop_in(turn.tail)
             if stop is None or stop.at is None or not joint.startswith(turn.full):
-                return Outline(turns, None, False)
-        return Outline(turns, joint, False)
+                return Outline(turns, None, False, pictures)
+        return Outline(turns, joint, False, pictures)
 
     def finish(self, outline: Outline, encoding: Encoding | None) -> Rendered:
         """The second half: the tokens. `encoding` is that of `outline.joint`, where it has one.
@@ -234,9 +186,13 @@ class Renderer:
             InputError, BadRow: as `rendered`.
         """
         quick = None if encoding is None else self._quick(outline.turns, encoding)
-        return quick or self._exact(outline.turns)
+        rendered = quick or self._exact(outline.turns)
+        if self.images is None:
+            return rendered
+        strips = (with_pictures(s, self.pictures_in(s.tokens, outline.pictures)) for s in rendered.strips)
+        return rendered._replace(strips=tuple(strips))
 
-    def _turn(self, messages: Sequence[Message], at: int, tools: Sequence[dict[str, Any]]) -> _Turn:
+    def _turn(self, messages: Sequence[Message], at: int, tools: Sequence[dict[str, Any]]) -> Turn:
         message = messages[at]
         shown = self._chat.of(messages[:at], True, tools)
         full = self._chat.of(messages[: at + 1], False, tools)
@@ -254,7 +210,7 @@ class Renderer:
                 "one without a thinking block (`tunesmith recipes templates` lists those there are; for DeepSeek R1 it "
                 "is deepseek-r1)",
             )
-        turn = _Turn(shown, full, tail, message.loss, False)
+        turn = Turn(shown, full, tail, message.loss, False)
         answer = turn.body[len(shown) :]
         said = self._chat.as_dict(message)["content"]
         texts = [said] if isinstance(said, str) else [part.get("text", "") for part in said]
@@ -275,7 +231,7 @@ class Renderer:
         finished = self._chat.of([*history, messages[at]], False, tools)
         return shown + finished[len(prompt) :] if finished.startswith(prompt) else None
 
-    def _exact(self, turns: Sequence[_Turn]) -> Rendered:
+    def _exact(self, turns: Sequence[Turn]) -> Rendered:
         spelled = [self._turn_ids(turn) for turn in turns]
         strips: list[Strip] = []
         stretches: list[Stretch] = []  # of the open strip
@@ -290,7 +246,7 @@ class Renderer:
                 stretches = []
         return Rendered(tuple(strips), any(turn.rewritten for turn in turns))
 
-    def _turn_ids(self, turn: _Turn) -> _TurnIds:
+    def _turn_ids(self, turn: Turn) -> TurnIds:
         stop = self._ends.stop_in(turn.tail)
         trained = turn.body if stop is None else turn.full
         context = self.encoder.ids(turn.shown)
@@ -305,9 +261,9 @@ class Renderer:
             )
         if stop is not None:
             answer = answer[: position_of(stop, answer) + 1]
-        return _TurnIds(context, answer, turn.weight, stop is not None)
+        return TurnIds(context, answer, turn.weight, stop is not None)
 
-    def _quick(self, turns: Sequence[_Turn], encoding: Encoding) -> Rendered | None:
+    def _quick(self, turns: Sequence[Turn], encoding: Encoding) -> Rendered | None:
         """The tokens by the boundaries in one encoding of the whole, or None where these are not surely right."""
         ids = encoding.ids
         stretches = []
@@ -349,9 +305,29 @@ class Renderer:
                 return self._openings[opening] == ids[at:start]
         return self.encoder.ids(shown) == ids[:start]
 
+    # --- pictures ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def picture_id(self) -> int | None:
+        """The token that stands for pictures; None: the model reads none."""
+        if self.images is None:
+            return None
+        added = self.tokenizer.added_tokens_decoder
+        return next((token for token, kind in added.items() if kind.content == self.images.token), None)
+
+    def pictures_in(self, tokens: Sequence[int], images: Sequence[Image]) -> tuple[Picture, ...]:
+        """Where the pictures of a chat stand in its tokens; tokens that end before some of them have the others.
+
+        Raises:
+            BadRow: the token that stands for pictures is where no picture is.
+        """
+        if self.images is None or self.picture_id is None or self.picture_id not in tokens:
+            return ()
+        return placed(tokens, images, self.picture_id, self.images)
+
     # --- where nothing ends it ---------------------------------------------------------------------------------
 
-    def _stop_after(self, tokens: list[int], following: _TurnIds | None) -> int:
+    def _stop_after(self, tokens: list[int], following: TurnIds | None) -> int:
         """The stop token of an answer behind which the template writes none.
 
         In mid-conversation the next token may be one: glm-4's answers end where `<|user|>` begins, and `<|user|>` is

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tunesmith.errors import InputError
-from tunesmith.segments import Piece, Tree
+from tunesmith.segments import Picture, Piece, Tree
 
 
 class Place(NamedTuple):
@@ -32,11 +32,15 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture in a message: its file, and its size in pixels as it is shown (turned as its EXIF note says)."""
+    """A picture in a message: its file, and its size in pixels as it is shown (turned as its EXIF note says).
+
+    `digest` is of the file's content, so that data with another picture are other data.
+    """
 
     path: str
     width: int
     height: int
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Message:
     `role` is system, user, assistant or tool. `loss` is the weight of its tokens in the loss; 0 is context only.
     `content` is text, or text and pictures in order. `thinking` is what an assistant thought before it answered, where
     the row keeps that apart. `name` and `call_id` say which tool (and which of its calls) a tool's result belongs to.
+    `keywords` are the words that an answer should hold, where the row lists them.
     """
 
     role: str
@@ -65,6 +70,7 @@ class Message:
     name: str | None = None
     call_id: str | None = None
     article: tuple[int, int] | None = None
+    keywords: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -132,6 +138,7 @@ class Strip(NamedTuple):
     tokens: Sequence[int]
     stretches: tuple[Stretch, ...]
     parent: int | None = None
+    pictures: tuple[Picture, ...] = ()
 
     def piece(self) -> Piece:
         """The same with a weight a token."""
@@ -139,7 +146,7 @@ class Strip(NamedTuple):
         for start, end, weight in self.stretches:
             weights += [0.0] * (start - len(weights)) + [weight] * (end - start)
         weights += [0.0] * (len(self.tokens) - len(weights))
-        return Piece(tuple(self.tokens), tuple(weights), self.parent)
+        return Piece(tuple(self.tokens), tuple(weights), self.parent, self.pictures)
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ class Sample:
     prompt: str | None = None  # the last user turn, to tell whether a question was trained on
     answer: str | None = None  # the last assistant turn, to tell whether an answer was copied
     images: tuple[str, ...] = ()  # the files of its pictures, in the order of the text
+    keywords: tuple[str, ...] = ()  # the words that the last answer should hold, where the row lists them
 
 
 class BadRow(InputError):

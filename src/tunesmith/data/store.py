@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from tunesmith.data.schema import Place, Sample, Stretch, Strip
-from tunesmith.segments import Tree
+from tunesmith.segments import Picture, Tree
 
 _BATCH_SAMPLES, _BATCH_TOKENS = 4096, 1 << 20
 _BYTES_READ_BEFORE_RELEASE = 64 << 20
@@ -46,7 +46,9 @@ SCHEMA = pa.schema(
         ("digest", pa.binary(16)),
         ("prompt", pa.string()),
         ("answer", pa.string()),
-        ("images", pa.list_(pa.string())),
+        ("keywords", pa.list_(pa.string())),  # what the answer should hold, where the row lists it
+        ("images", pa.list_(pa.string())),  # the files of the pictures, in the order of the text
+        ("placed", _INTS),  # three numbers a picture of a strip: start in `tokens`, length, which of `images`
     ]
 )
 
@@ -55,7 +57,7 @@ CHANGES = WHOLE, TRUNCATED, SPLIT = range(3)
 
 
 class Draft(NamedTuple):
-    """A sample on its way to the store."""
+    """A sample on its way to the store. `contents` are the digests of its pictures' files."""
 
     strips: tuple[Strip, ...]
     place: Place
@@ -63,6 +65,8 @@ class Draft(NamedTuple):
     answer: str | None = None
     images: tuple[str, ...] = ()
     change: int = WHOLE
+    contents: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
 
 
 class StoreWriter:
@@ -97,10 +101,12 @@ class StoreWriter:
             columns["change"].append(draft.change)
             columns["with_loss"].append(loss_tokens(draft.strips))
             columns["longest"].append(longest_path(draft.strips))
-            columns["digest"].append(_digest(flat, shape, spans, weights))
+            columns["digest"].append(_digest(flat, shape, spans, weights, draft.contents))
             columns["prompt"].append(draft.prompt)
             columns["answer"].append(draft.answer)
+            columns["keywords"].append(list(draft.keywords))
             columns["images"].append(list(draft.images))
+            columns["placed"].append(_placed(draft))
             self._tokens += len(flat)
         self.rows += 1
         if len(columns["row"]) >= _BATCH_SAMPLES or self._tokens >= _BATCH_TOKENS:
@@ -142,7 +148,7 @@ def _flat_shape(strips: Sequence[Strip]) -> tuple[list[int], list[int], list[flo
     spans: list[int] = []
     weights: list[float] = []
     start = 0
-    for tokens, stretches, parent in strips:
+    for tokens, stretches, parent, _ in strips:
         shape += (len(tokens), -1 if parent is None else parent)
         for begin, end, weight in stretches:
             spans += (start + begin, start + end)
@@ -151,15 +157,33 @@ def _flat_shape(strips: Sequence[Strip]) -> tuple[list[int], list[int], list[flo
     return shape, spans, weights
 
 
-def _digest(tokens: Sequence[int], shape: list[int], spans: list[int], weights: list[float]) -> bytes:
-    """The same bytes for the same tokens, weights and shape on every machine."""
+def _placed(draft: Draft) -> list[int]:
+    """Where in the flat tokens each picture stands, how long it is, and which of the sample's files it shows."""
+    numbers: list[int] = []
+    start = 0
+    for strip in draft.strips:
+        for picture in strip.pictures:
+            numbers += (start + picture.start, picture.length, draft.images.index(picture.path))
+        start += len(strip.tokens)
+    return numbers
+
+
+def _digest(
+    tokens: Sequence[int],
+    shape: list[int],
+    spans: list[int],
+    weights: list[float],
+    pictures: Sequence[str],
+) -> bytes:
+    """The same bytes for the same tokens, weights, shape and content of pictures on every machine."""
     numbers = array("i", tokens)
     numbers.extend((len(tokens), *shape, *spans))
     sizes = array("d", weights)
     if sys.byteorder == "big":
         numbers.byteswap()
         sizes.byteswap()
-    return hashlib.blake2b(numbers.tobytes() + sizes.tobytes(), digest_size=16).digest()
+    content = "".join(pictures).encode()
+    return hashlib.blake2b(numbers.tobytes() + sizes.tobytes() + content, digest_size=16).digest()
 
 
 def loss_tokens(strips: Sequence[Strip]) -> int:
@@ -198,6 +222,10 @@ class _Batch:
     @cached_property
     def holds_images(self) -> bool:
         return len(self.record.column("images").values) > 0
+
+    @cached_property
+    def holds_keywords(self) -> bool:
+        return len(self.record.column("keywords").values) > 0
 
     def place(self, at: int) -> Place:
         return Place(self.one("file", at), self.one("line", at), self.one("number", at))
@@ -272,6 +300,7 @@ class SampleStore(Sequence[Sample]):
             batch.one("prompt", inside),
             batch.one("answer", inside),
             tuple(batch.one("images", inside)) if batch.holds_images else (),
+            tuple(batch.one("keywords", inside)) if batch.holds_keywords else (),
         )
 
     def tree(self, at: int) -> Tree:
@@ -344,7 +373,7 @@ class SampleStore(Sequence[Sample]):
 
     @cached_property
     def digests(self) -> np.ndarray:
-        """16 bytes a sample: the same for the same tokens, weights and shape."""
+        """16 bytes a sample: the same for the same tokens, weights, shape and content of pictures."""
         parts = [
             np.frombuffer(batch.record.column("digest").buffers()[1], "V16")[: batch.record.num_rows]
             for batch in self._file.batches
@@ -362,12 +391,21 @@ def _strips(batch: _Batch, at: int, tokens: list[int]) -> Iterator[Strip]:
     spans = batch.numbers("stretches", at)
     weights = batch.numbers("weights", at)
     stretches = [Stretch(*span) for span in zip(spans[::2], spans[1::2], weights, strict=True)]
+    pictures = _pictures(batch, at) if batch.holds_images else []
     if len(shape) == 2:  # nearly all samples
-        yield Strip(tokens, tuple(stretches))
+        yield Strip(tokens, tuple(stretches), None, tuple(pictures))
         return
     start = 0
     for length, parent in zip(shape[::2], shape[1::2], strict=True):
         end = start + length
         own = (Stretch(s - start, e - start, w) for s, e, w in stretches if start <= s < end)
-        yield Strip(tokens[start:end], tuple(own), None if parent < 0 else parent)
+        shown = (picture.moved(-start) for picture in pictures if start <= picture.start < end)
+        yield Strip(tokens[start:end], tuple(own), None if parent < 0 else parent, tuple(shown))
         start = end
+
+
+def _pictures(batch: _Batch, at: int) -> list[Picture]:
+    """The pictures of all strips, by their places in the flat tokens."""
+    placed, files = batch.numbers("placed", at), batch.one("images", at)
+    columns = zip(placed[::3], placed[1::3], placed[2::3], strict=True)
+    return [Picture(start, length, files[number]) for start, length, number in columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,8 +12,11 @@ from torch import nn
 from tunesmith.config.schema import Generation
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Message
+from tunesmith.infer.pictures import Question
 from tunesmith.infer.reading import ReplyReader
+from tunesmith.infer.shelf import Voice
 from tunesmith.models.generate import generate
+from tunesmith.models.vision import Eyes
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Speaker:
     model: nn.Module
     renderer: Renderer
     title: str  # what the user would call it, such as `runs/poetry-nano` or `builtin:nano`
+    voice: Voice = nullcontext  # in it the model speaks as this speaker, where several share one base
+    eyes: Eyes | None = None  # where the pixels of pictures come from; None: it reads none
 
     @cached_property
     def _reader(self) -> ReplyReader:
@@ -55,15 +61,23 @@ class Speaker:
             on_text: called with each new piece of text as it comes, thoughts included; for a single conversation only.
         """
         read = self._reader
+        prompts = [self.renderer.prompt(messages) for messages in conversations]
+        pictures = [
+            self.renderer.pictures_in(prompt, [image for message in messages for image in message.images])
+            for prompt, messages in zip(prompts, conversations, strict=True)
+        ]
         stream = None if on_text is None else _Stream(read, on_text)
-        answers = generate(
-            self.model,
-            [self.renderer.prompt(messages) for messages in conversations],
-            options,
-            self.renderer.stop_ids,
-            first_number=first_number,
-            on_token=None if stream is None else lambda _, token: stream.take(token),
-        )
+        with self.voice():
+            answers = generate(
+                self.model,
+                prompts,
+                options,
+                self.renderer.stop_ids,
+                pictures=pictures,
+                eyes=self.eyes,
+                first_number=first_number,
+                on_token=None if stream is None else lambda _, token: stream.take(token),
+            )
         if stream is not None:
             stream.finish(ended=answers[0].ended)
         return [
@@ -78,7 +92,7 @@ class Speaker:
 
     def answer(
         self,
-        questions: Sequence[str],
+        questions: Sequence[Question],
         options: Generation,
         *,
         system: str | None = None,

@@ -28,6 +28,9 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from tunesmith.config.schema import Generation
 from tunesmith.errors import InputError
 from tunesmith.models.dropout import mix
+from tunesmith.models.seeing import Seen, must_take_pictures, path_positions, see, trunk_of
+from tunesmith.models.vision import Eyes
+from tunesmith.segments import Picture
 
 _PROMPTS_AT_ONCE = 32
 # What families call that which one forward hands to the next; a family that names none of these reads all anew.
@@ -48,6 +51,8 @@ def generate(
     options: Generation,
     end_ids: Collection[int],
     *,
+    pictures: Sequence[Sequence[Picture]] | None = None,
+    eyes: Eyes | None = None,
     first_number: int = 0,
     on_token: Callable[[int, int], None] | None = None,
 ) -> list[Answer]:
@@ -58,12 +63,17 @@ def generate(
         prompts: token ids, one list a prompt, none of them empty.
         options: how to draw; `max_new_tokens` counts the answer only.
         end_ids: tokens that end an answer.
+        pictures: those of each prompt, by their places in it; None: there are none.
+        eyes: where the pixels of pictures come from.
         first_number: the number of the first prompt; prompt i draws from the seed (options.seed, first_number + i).
         on_token: called with (prompt index, token) for each token as it is drawn, end tokens left out.
 
     Raises:
-        InputError: a prompt leaves no room in the model's context.
+        InputError: a prompt leaves no room in the model's context, or holds a picture that cannot be shown.
     """
+    pictures = pictures or [()] * len(prompts)
+    if any(pictures):
+        must_take_pictures(model, eyes)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
     for prompt in prompts:
         if limit is not None and len(prompt) >= limit:
@@ -74,7 +84,10 @@ def generate(
     answers: list[Answer] = []
     at_once = _PROMPTS_AT_ONCE if _remembers_by_attention_only(model) else 1
     for begin in range(0, len(prompts), at_once):
-        batch = _Batch(model, prompts[begin : begin + at_once], options, end_ids, limit, first_number + begin)
+        some = slice(begin, begin + at_once)
+        batch = _Batch(model, prompts[some], options, end_ids, limit, first_number + begin)
+        if eyes is not None and any(pictures[some]):
+            batch.show(pictures[some], eyes)
         answers += batch.run(None if on_token is None else lambda i, t, begin=begin: on_token(begin + i, t))  # type: ignore[misc]
     return answers
 
@@ -101,8 +114,9 @@ class _Batch:
         self.model, self.options, self.end_ids = model, options, frozenset(end_ids)
         self.device = next(model.parameters()).device
         longest = max(map(len, prompts))
-        # Left padding repeats the prompt's own first token: the attention never sees it, and the repetition penalty
-        # finds no token there that the prompt does not hold anyway.
+        # Left padding repeats the prompt's own first token (never a picture's, in front of which the template writes
+        # something): the attention never sees it, and the repetition penalty finds no token there that the prompt does
+        # not hold anyway.
         self.tokens = torch.tensor(
             [[p[0]] * (longest - len(p)) + list(p) for p in prompts], device=self.device
         )
@@ -119,6 +133,30 @@ class _Batch:
         self.drawn: list[list[int]] = [[] for _ in prompts]
         self.ended = [False] * len(prompts)
         self.warp = _processors(options)
+        self.seen: Seen | None = None
+        self.placed: Tensor | None = None  # [axes, B, T], where the tokens stand in a batch with pictures
+
+    def show(self, pictures: Sequence[Sequence[Picture]], eyes: Eyes) -> None:
+        """Show the prompts their pictures, which come in the order of their tokens in the padded batch."""
+        trunk = trunk_of(self.model)
+        self.seen = see(trunk, eyes, [picture for shown in pictures for picture in shown], self.device)
+        plain = (self.mask.cumsum(-1) - 1).clamp_(min=0)
+        first = 0
+        for at, shown in enumerate(pictures):
+            own = self.tokens[at][self.mask[at].bool()]
+            grids = self.seen.grids[first : first + len(shown)]
+            first += len(shown)
+            if shown:
+                positions = path_positions(trunk, own, shown, grids)
+                if self.placed is None:
+                    self.placed = plain.repeat(positions.shape[0], 1, 1)
+                self.placed[:, at, -len(own) :] = positions
+
+    def _positions(self, width: int) -> Tensor:
+        """Where the last `width` tokens stand: [B, width], or [axes, B, width] in a batch with pictures."""
+        if self.placed is not None:
+            return self.placed[:, :, -width:]
+        return (self.mask.cumsum(-1) - 1).clamp_(min=0)[:, -width:]
 
     def run(self, on_token: Callable[[int, int], None] | None) -> list[Answer]:
         live = list(range(len(self.drawn)))  # the prompt in each row of the batch
@@ -127,12 +165,17 @@ class _Batch:
         carried: dict[str, Any] = (
             {"past_key_values": cache, "attention_mask": self.mask} if by_attention else {}
         )
+        shown = {} if self.seen is None else {"mm_encoder_outputs": self.seen.features}
         with torch.inference_mode():
             inputs = self.tokens
             while live:
-                positions = (self.mask.cumsum(-1) - 1).clamp_(min=0)[:, -inputs.shape[1] :]
                 output = self.model(
-                    input_ids=inputs, position_ids=positions, use_cache=True, logits_to_keep=1, **carried
+                    input_ids=inputs,
+                    position_ids=self._positions(inputs.shape[1]),
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **shown,
+                    **carried,
                 )
                 chosen = self._choose(output.logits[:, -1].float(), live)
                 staying = self._take(chosen, live, on_token)
@@ -144,6 +187,8 @@ class _Batch:
                 else:
                     carried = {name: output[name] for name in _STATE_NAMES if output.get(name) is not None}
                     inputs = inputs if carried else self.tokens
+                if carried:
+                    shown = {}  # what the pictures gave is in there
                 live = [live[at] for at in staying]
         return [Answer(tuple(tokens), ended) for tokens, ended in zip(self.drawn, self.ended, strict=True)]
 
@@ -179,9 +224,13 @@ class _Batch:
         """Append the drawn tokens and drop the rows that are done; returns the next input [B', 1]."""
         self.tokens = torch.cat([self.tokens, chosen[:, None]], 1)
         self.mask = torch.cat([self.mask, self.mask.new_ones(rows, 1)], 1)
+        if self.placed is not None:  # behind a picture, text goes on from the longer of its sides
+            following = self.placed.amax((0, 2))[None, :, None] + 1
+            self.placed = torch.cat([self.placed, following.expand(self.placed.shape[0], -1, -1)], 2)
         if len(staying) < rows:
             keep = torch.tensor(staying, device=self.device, dtype=torch.long)
             self.tokens, self.mask = self.tokens[keep], self.mask[keep]
+            self.placed = None if self.placed is None else self.placed[:, keep]
         return self.tokens[:, -1:]
 
 

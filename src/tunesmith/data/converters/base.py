@@ -254,8 +254,8 @@ def user(content: str | tuple[Any, ...]) -> Message:
     return Message("user", content)
 
 
-def answer(text: str) -> Message:
-    return Message("assistant", text, 1.0)
+def answer(text: str, keywords: Sequence[str] = ()) -> Message:
+    return Message("assistant", text, 1.0, keywords=tuple(keywords))
 
 
 def conversation_of(

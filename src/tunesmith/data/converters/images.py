@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import struct
@@ -23,6 +24,7 @@ from tunesmith.config.schema import Source
 from tunesmith.data.converters.base import Row, bad_row, list_of, named, text_of
 from tunesmith.data.schema import BadRow, Image, Place
 from tunesmith.data.words import kind_of
+from tunesmith.errors import InputError
 
 # Between two markers stands no third; without that rule, a text full of opening ones would take a square of time.
 VISION = re.compile(r"<\|vision_start\|>((?:(?!<\|vision_).)*)<\|vision_end\|>")
@@ -37,6 +39,10 @@ _URL = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MOST_PIXELS = 64_000_000
 _ORIENTATION, _LYING = 0x0112, {5, 6, 7, 8}  # EXIF's tag, and its values for a picture stored on its side
+# Everything that Pillow's decoders say to damaged files.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error
+)  # fmt: skip
 _NOT_THERE = Image("", 0, 0)  # stands in for a picture until the counts are compared, then never leaves
 
 
@@ -46,13 +52,13 @@ class BadPicture(BadRow):
     def __init__(
         self,
         found: str,
-        place: Place,
+        place: Place | None,
         files: Sequence[str],
         *,
         expected: str | None,
         remedy: str | None = None,
     ) -> None:
-        super().__init__(found, where=str(place), expected=expected, remedy=remedy)
+        super().__init__(found, where=None if place is None else str(place), expected=expected, remedy=remedy)
         self.files = tuple(map(os.path.abspath, files))
 
 
@@ -254,15 +260,40 @@ def _candidates(written: str, place: Place, source: Source) -> Iterator[str]:
 # ---- whether it can be used
 
 
+def read_picture(path: str) -> Any:
+    """The picture in a file as a Pillow image in RGB, turned as its EXIF note says; what is transparent is white.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    optional.require("PIL", wanted_by="reading pictures")
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Pillow.open(path, formats=_FORMATS) as opened:
+                picture = ImageOps.exif_transpose(opened)
+                if picture.has_transparency_data:
+                    picture = picture.convert("RGBA")
+                    white = Pillow.new("RGBA", picture.size, "white")
+                    return Pillow.alpha_composite(white, picture).convert("RGB")
+                return picture.convert("RGB")
+    except _BROKEN as error:
+        raise InputError(f"the picture {path!r} cannot be read: {error}") from error
+
+
 class _Seen(NamedTuple):
-    """What was found in a file: its size as shown, or what is wrong with it."""
+    """What was found in a file: its size as shown and a digest of its bytes, or what is wrong with it."""
 
     width: int = 0
     height: int = 0
     problem: str | None = None
+    digest: str = ""
 
 
-def look_at(path: str, what: str, place: Place) -> Image:
+def look_at(path: str, what: str, place: Place | None) -> Image:
     """The picture in a file, opened once and then remembered as long as the file stays as it is.
 
     Raises:
@@ -281,7 +312,7 @@ def look_at(path: str, what: str, place: Place) -> Image:
             [path],
             expected=f"a whole picture of at most {MOST_PIXELS // 1_000_000} million pixels",
         )
-    return Image(path, seen.width, seen.height)
+    return Image(path, seen.width, seen.height, seen.digest)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -301,20 +332,12 @@ def _look_inside(path: str, _changed: int, _size: int) -> _Seen:
                 picture.draft("RGB", (1, 1))  # a JPEG is then decoded at an eighth of its size
                 picture.load()
                 lying = picture.getexif().get(_ORIENTATION) in _LYING
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     except UnidentifiedImageError:
         return _Seen(problem=f"is no picture of a known kind ({', '.join(_FORMATS)})")
     except Pillow.DecompressionBombError:
         return _Seen(problem="is gigantic")
-    # Everything that Pillow's decoders say to damaged files.
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        LookupError,
-        ArithmeticError,
-        EOFError,
-        struct.error,
-    ) as error:
+    except _BROKEN as error:
         return _Seen(problem=f"is broken: {error}")
-    return _Seen(height, width) if lying else _Seen(width, height)
+    return _Seen(*((height, width) if lying else (width, height)), digest=digest)

@@ -27,8 +27,8 @@ from tunesmith.data.converters.base import (
 )
 from tunesmith.data.schema import Conversation, Place
 from tunesmith.data.words import kind_of
+from tunesmith.metrics.ner_f1 import NOTHING_FOUND
 
-NOTHING_FOUND = "没有找到任何实体"
 SHOWN = ("地点", "人名", "地理实体", "组织")
 _CHINESE = {"LOC": "地点", "PER": "人名", "GPE": "地理实体", "ORG": "组织"}
 INSTRUCTION = (

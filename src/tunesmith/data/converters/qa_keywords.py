@@ -42,7 +42,7 @@ def convert(row: Row, place: Place, source: Source) -> Conversation:
     separator = source.separator
     if separator is None:
         separator = "，" if any(HAN.search(word) for word in keywords) else ", "
-    return conversation_of((user(question), answer(separator.join(keywords))), place)
+    return conversation_of((user(question), answer(separator.join(keywords), keywords)), place)
 
 
 FORMAT = Format(
