@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tunesmith.kernels.segment_attention import UnsupportedAttention, segment_attention
 from tunesmith.segments import SegmentPlan
@@ -87,6 +89,47 @@ def test_long_windowed_segments_cross_query_blocks():
     torch.testing.assert_close(
         ours, dense_reference(query, key, value, plan, scale=0.3, window=70), atol=1e-5, rtol=1e-4
     )
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that any one operation's result holds, masks of bits apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and leaf.dtype != torch.bool:
+                self.numbers = max(self.numbers, leaf.numel())
+        return result
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"sliding_window": 64}, {"s_aux": torch.zeros(4)}, {"softcap": 5.0}], ids=str
+)
+@pytest.mark.parametrize(
+    ("lengths", "parents"),
+    [([2048], [None]), ([1024, 256, 256, 512], [None, 0, 0, 0]), ([512] * 4, [None] * 4)],
+    ids=["one root", "a prompt with answers", "four roots"],
+)
+def test_no_scores_of_all_tokens_with_all_tokens_exist(lengths, parents, asked):
+    plan = SegmentPlan.of(lengths, parents)
+    length = plan.length
+    query, key, value = (torch.randn(1, heads, length, 8, requires_grad=True) for heads in (4, 2, 2))
+    with Largest() as largest:
+        out, _ = segment_attention(torch.nn.Identity(), query, key, value, None, segments=plan, **asked)
+        out.sum().backward()
+    assert largest.numbers < length * length / 2
+
+
+@pytest.mark.parametrize("lengths", [[9], [4, 5]], ids=["one segment", "two"])
+def test_what_comes_back_can_be_viewed(lengths):
+    plan = SegmentPlan.of(lengths)
+    query, key, value = (torch.randn(1, 2, 9, 4) for _ in range(3))
+    out, _ = segment_attention(torch.nn.Identity(), query, key, value, None, segments=plan)
+    assert out.view(1, 9, 8).shape == (1, 9, 8)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,17 @@ def rows_alone(trees):
     return [lay_row([Block.of(tree, number)]) for number, tree in enumerate(trees)]
 
 
+def plain_loss(model, trees):
+    """The mean over all tokens with loss, as the family itself computes it for one sequence at a time."""
+    total, weight = 0.0, 0.0
+    for ((tokens, weights, *_),) in trees:
+        labels = [token if wanted else -100 for token, wanted in zip(tokens, weights, strict=True)]
+        with torch.no_grad():
+            mean = model(torch.tensor([tokens]), labels=torch.tensor([labels])).loss
+        total, weight = total + float(mean) * sum(weights), weight + sum(weights)
+    return total / weight
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_a_family_that_passes_gives_the_gradients_of_separate_sequences(name):
     family, changes = PACKED[name]
@@ -85,13 +96,7 @@ def test_one_sequence_a_row_has_the_loss_that_the_family_computes(name):
     model = tiny(family, **changes)
     trees = samples(3)
     loss, _ = gradients(policy_of(model, False), rows_alone(trees), trees)
-    total, weight = 0.0, 0.0
-    for ((tokens, weights, _),) in trees:
-        labels = [token if wanted else -100 for token, wanted in zip(tokens, weights, strict=True)]
-        with torch.no_grad():
-            mean = model(torch.tensor([tokens]), labels=torch.tensor([labels])).loss
-        total, weight = total + float(mean) * sum(weights), weight + sum(weights)
-    assert loss == pytest.approx(total / weight, rel=1e-5)
+    assert loss == pytest.approx(plain_loss(model, trees), rel=1e-5)
 
 
 def test_the_probe_holds_in_bfloat16():
@@ -129,11 +134,62 @@ def test_windows_that_the_layers_keep_to_themselves_are_missed():
     assert "windows" in found.reason
 
 
-def test_a_family_whose_logits_are_made_in_an_unknown_way_is_refused():
-    model = tiny("FalconH1", **ALONE["falcon-h1"][1], lm_head_multiplier=0.5)
-    with pytest.raises(
-        InputError, match="'falcon_h1' computes its logits in a way that tunesmith does not know"
-    ):
+class WithWindow(WithoutWindow):
+    """A configuration as a trunk reads it that makes masks with a window of which the layers know nothing."""
+
+    sliding_window = 4096
+
+
+def test_windows_that_only_the_masks_have_are_missed():
+    model = tiny("Mistral", sliding_window=None)
+    assert probe(model, compute=torch.float32).segments
+    model.model.config = WithWindow(model.config)
+    found = probe(model, compute=torch.float32)
+    assert not found.segments
+    assert "windows that its masks have" in found.reason
+
+
+def test_a_family_that_sees_the_answer_is_refused():
+    with pytest.raises(InputError, match="'bert' lets each token see those behind it"):
+        probe(tiny("Bert"), compute=torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [("FalconH1", {**ALONE["falcon-h1"][1], "lm_head_multiplier": 0.5}), ("HyperCLOVAX", {"logits_scaling": 0.5})],
+    ids=["falcon-h1", "hyperclovax"],
+)  # fmt: skip
+def test_how_logits_are_scaled_is_read_off_the_configuration(family, changes):
+    assert not probe(tiny(family, **changes), compute=torch.float32).own_logits
+
+
+HEAD_OF_ITS_OWN = ("ModernBertDecoder", {"local_attention": 8, "attention_dropout": 0.0})
+
+
+def test_a_head_that_is_more_than_linear_is_kept():
+    model = tiny(HEAD_OF_ITS_OWN[0], **HEAD_OF_ITS_OWN[1])
+    found = probe(model, compute=torch.float32)
+    assert found.segments and found.own_logits
+    trees = samples(3)
+    policy = Policy(model.requires_grad_(True), segments=True, compute=torch.float32, seed=0, own_logits=True)
+    loss, _ = gradients(policy, plan_rows(trees, 10_000), trees)
+    assert loss == pytest.approx(plain_loss(model, trees), rel=1e-5)
+
+
+def test_a_head_that_is_more_than_linear_goes_the_whole_way(tmp_path):
+    tiny(HEAD_OF_ITS_OWN[0], **HEAD_OF_ITS_OWN[1]).save_pretrained(tmp_path / "model")
+    byte_tokenizer().save_pretrained(tmp_path / "model")
+    run = pipeline.train(
+        load(str(write_recipe(tmp_path, tmp_path / "model", train={"epochs": 1, "threads": 1})))
+    )
+    assert "logits are the family's own" in run.log.read_text("utf-8")
+    assert json.loads(run.environment.read_text("utf-8"))["choices"]["own_logits"] is True
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    model = tiny("Llama")
+    model.model.layers[0].mlp.up_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match="not finite"):
         probe(model, compute=torch.float32)
 
 

@@ -1,8 +1,8 @@
 """Attention over a flat row of segments, in the shape that transformers' AttentionInterface calls.
 
 Each segment attends causally to itself and to all of its ancestors, and to nothing else. Segments of one shape
-(length, ancestors' length) are computed together as a batch; nothing here allocates `T x T` for a row of `T` tokens
-that holds more than one segment, and a lone root uses the fused causal kernel, which never builds the scores at all.
+(length, ancestors' length) are computed together as a batch by PyTorch's fused kernels, which never build the scores;
+behind ancestors they take a mask of one byte a pair, [length, ancestors' length + length], made once a row.
 
 Sliding windows count along the lineage. Attention sinks (GPT-OSS) and softcapping (Gemma 2) are computed explicitly
 in blocks of queries, recomputed in the backward pass. Any argument beyond these raises: a version that swallowed what
@@ -219,8 +219,8 @@ def segment_attention(
         output = _attend(group, *states, scale, sliding_window, softcap, s_aux)
         outputs.append(output.transpose(1, 2).flatten(0, 1))  # [n * L, H, D]
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    if form.back is not None:
-        joined = joined.index_select(0, form.back)
+    # Some families take a view of what comes back, so a lone segment is laid out like the others.
+    joined = joined.contiguous() if form.back is None else joined.index_select(0, form.back)
     return joined.unsqueeze(0), None
 
 

@@ -6,6 +6,7 @@ that a distributed wrapper sees one forward.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -15,9 +16,12 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
+from tunesmith.errors import InputError
 from tunesmith.kernels.head import LogitTransform, target_logprobs
 from tunesmith.kernels.segment_attention import NAME, no_mask, segment_attention
 from tunesmith.models.dropout import DropoutKey, key_dropout, mix
+from tunesmith.models.seeing import row_positions, see, trunk_of
+from tunesmith.models.vision import Eyes
 from tunesmith.segments import Row
 
 
@@ -29,32 +33,47 @@ def register_segment_attention() -> None:
 
 @contextmanager
 def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
-    """Run the block with another attention, then go back to the family's own."""
-    own = model.config._attn_implementation
-    model.set_attn_implementation(implementation)
+    """Run the block with another attention in the text layers, then go back to the family's own; towers keep theirs."""
+    config = model.config
+    text = config.get_text_config(decoder=True)
+    parts = {name: part for name in config.sub_configs if (part := getattr(config, name)) is not None}
+    own = {"": config._attn_implementation}
+    own |= {name: part._attn_implementation for name, part in parts.items()}
+    changed = {name: implementation for name in own if name == "" or parts[name] is text}
+    model.set_attn_implementation(own | changed)
     try:
         yield
     finally:
         model.set_attn_implementation(own)
 
 
-def recompute_activations(model: PreTrainedModel) -> None:
-    """Gradient checkpointing: each layer keeps its input only and is run again in the backward pass."""
-    # transformers renamed the call on the way to 6.
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
+# What families call the number that their logits are multiplied by, divided by, and held below.
+_MULTIPLIERS: tuple[str, ...] = (
+    "logit_scale",
+    "lm_head_multiplier",
+    "output_multiplier",
+)  # Cohere, Falcon-H1, Muse
+_DIVISORS: tuple[str, ...] = ("logits_scaling",)  # Granite, MiniCPM3
+_SOFTCAPS = (
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
+)  # Gemma, RecurrentGemma, xLSTM
 
 
 def logit_transform(config: Any) -> LogitTransform:
     """What a family does to its logits, read off its configuration (and checked by the probe)."""
-    text = config.get_text_config()
+    text = config.get_text_config(decoder=True)
+    multipliers, divisors = _MULTIPLIERS, _DIVISORS
+    if text.model_type.startswith("hyperclovax"):  # it multiplies by what the others divide by
+        multipliers, divisors = (*multipliers, *divisors), ()
     scale = 1.0
-    if getattr(text, "logit_scale", None):  # Cohere multiplies
-        scale = float(text.logit_scale)
-    if getattr(text, "logits_scaling", None):  # Granite divides
-        scale = 1.0 / float(text.logits_scaling)
-    softcap = getattr(text, "final_logit_softcapping", None)
-    return LogitTransform(scale, None if softcap is None else float(softcap))
+    for name in multipliers:
+        scale *= float(getattr(text, name, None) or 1.0)
+    for name in divisors:
+        scale /= float(getattr(text, name, None) or 1.0)
+    caps = [float(cap) for name in _SOFTCAPS if (cap := getattr(text, name, None)) is not None]
+    return LogitTransform(scale, caps[0] if caps else None)
 
 
 class Policy(nn.Module):
@@ -66,17 +85,32 @@ class Policy(nn.Module):
             sequence, and the family's own attention runs.
         compute: the type of the matrix products; weights of another type are cast by autocast.
         seed: the seed of dropout.
+        own_logits: whether the family's own logits are taken, because its head is more than a linear layer (the
+            probe says so); they are made for all predictions of a row at once.
+        eyes: where the pixels of pictures come from; None: rows hold none.
     """
 
-    def __init__(self, model: nn.Module, *, segments: bool, compute: torch.dtype, seed: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        segments: bool,
+        compute: torch.dtype,
+        seed: int,
+        own_logits: bool = False,
+        eyes: Eyes | None = None,
+    ) -> None:
         super().__init__()
         register_segment_attention()
         self.model = model
         self.segments = segments
         self.compute = compute
+        self.own_logits = own_logits
+        self.eyes = eyes
         self.key = DropoutKey(seed)
         key_dropout(model, self.key)
         self._transform = logit_transform(self.causal_lm.config)
+        self._trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -86,17 +120,18 @@ class Policy(nn.Module):
     @property
     def trunk(self) -> nn.Module:
         """The layers below the head."""
-        model = self.causal_lm
-        # Llama 4's text model names a trunk that it does not have, and is then given out as its own trunk.
-        return model.model if model.base_model is model else model.base_model
+        return trunk_of(self.model)
 
     @property
     def device(self) -> torch.device:
         return self.causal_lm.device
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """The weights that learn, by name, in the model's own order."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        """The weights that learned when the policy was made, by name, in the model's own order.
+
+        They stay the same while gradual unfreezing lets some of them wait.
+        """
+        return dict(self._trainable)
 
     @contextmanager
     def training_mode(self) -> Iterator[None]:
@@ -128,18 +163,42 @@ class Policy(nn.Module):
     def forward(self, row: Row) -> Tensor:
         """Log-probability of each target of the row: [R], fp32, in the order of `row.targets`."""
         device = self.device
-        tokens = torch.tensor(row.tokens, device=device)[None]
-        positions = torch.tensor(row.plan.positions, device=device)[None]
+        inputs: dict[str, Any] = {
+            "input_ids": torch.tensor(row.tokens, device=device)[None],
+            "use_cache": False,
+        }
+        if self.segments:
+            # A lone sequence has the positions that the family gives it; not all count them from 0.
+            inputs["position_ids"] = torch.tensor(row.plan.positions, device=device)[None]
+            inputs["segments"] = row.plan
+        if row.pictures and self.eyes is None:
+            raise InputError("a row holds pictures, and this model is not shown any")
         predictors = torch.tensor([target.position for target in row.targets], device=device)
         wanted = torch.tensor([target.token for target in row.targets], device=device)
-        model = self.causal_lm
-        extra = {"segments": row.plan} if self.segments else {}
         autocast = (
             torch.autocast(device.type, dtype=self.compute)
             if self.compute != torch.float32
             else nullcontext()
         )
         with autocast:
-            outputs = self.trunk(input_ids=tokens, position_ids=positions, use_cache=False, **extra)
-            hidden = outputs.last_hidden_state[0].index_select(0, predictors)
-            return target_logprobs(hidden, wanted, model.get_output_embeddings(), self._transform)
+            if self.eyes is not None and row.pictures:
+                seen = see(self.trunk, self.eyes, row.pictures, device)
+                inputs["mm_encoder_outputs"] = seen.features
+                inputs["position_ids"] = row_positions(self.trunk, row, inputs["input_ids"][0], seen.grids)
+            if self.own_logits:
+                return self._own_logprobs(inputs, predictors, wanted)
+            outputs = self.trunk(**inputs)
+            hidden = outputs.last_hidden_state[0]
+            hidden = hidden.index_select(0, predictors.to(hidden.device))
+            head = self.causal_lm.get_output_embeddings()
+            at = next(head.parameters()).device  # not the last layer's, where layers lie over several devices
+            return target_logprobs(hidden.to(at), wanted.to(at), head, self._transform).to(device)
+
+    def _own_logprobs(self, inputs: dict[str, Any], predictors: Tensor, wanted: Tensor) -> Tensor:
+        """The same through the family's own head, which is asked for the rows that predict if it can be."""
+        model = self.causal_lm
+        if "logits_to_keep" in inspect.signature(model.forward).parameters:
+            logits = model(**inputs, logits_to_keep=predictors).logits[0]
+        else:
+            logits = model(**inputs).logits[0].index_select(0, predictors)
+        return logits.float().log_softmax(-1).gather(1, wanted[:, None])[:, 0]
