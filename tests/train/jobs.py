@@ -14,7 +14,8 @@ from tunesmith.config.schema import Adapter, Train
 from tunesmith.data.schema import Place, Sample
 from tunesmith.methods import METHODS
 from tunesmith.models.adapters import add_adapter
-from tunesmith.models.policy import Policy, recompute_activations
+from tunesmith.models.policy import Policy
+from tunesmith.models.recompute import recompute_activations
 from tunesmith.rundir import RunDir
 from tunesmith.segments import Tree
 from tunesmith.train.checkpoint import TrainState, newest_good

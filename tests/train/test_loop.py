@@ -31,7 +31,7 @@ def mean_nll(model, rows) -> float:
     """transformers' own loss, a sample at a time, weighted by its loss tokens."""
     total = weight = 0.0
     for sample in rows:
-        ((tokens, weights, _),) = sample.tree
+        ((tokens, weights, *_),) = sample.tree
         labels = [token if wanted else -100 for token, wanted in zip(tokens, weights, strict=True)]
         with torch.no_grad():
             mean = float(model(torch.tensor([tokens]), labels=torch.tensor([labels])).loss)

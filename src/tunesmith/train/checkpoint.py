@@ -11,7 +11,6 @@ learning rate (a pure function of the step) and the order of data (a pure functi
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -23,10 +22,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tunesmith.errors import InputError, TunesmithError
+from tunesmith.models.save import system_error_is_an_os_error
 from tunesmith.rundir import RunDir, folder_written_whole, read_json, write_bytes
 
 log = logging.getLogger("tunesmith")
@@ -78,20 +78,22 @@ def save_checkpoint(
     """
     state.metrics_length = run.metrics_length()
     folder = run.checkpoint(state.step)
-    optimizer_bytes = io.BytesIO()
-    torch.save(
-        {"optimizer": optimizer.state_dict(), "scaler": scaler and scaler.state_dict()}, optimizer_bytes
-    )
-    contents = {
-        _WEIGHTS: save({name: weight.detach().contiguous().cpu() for name, weight in weights.items()}),
-        _OPTIMIZER: optimizer_bytes.getvalue(),
-        _STATE: json.dumps({"state": asdict(state), "identity": dict(identity)}, indent=2).encode(),
-    }
+    content = json.dumps({"state": asdict(state), "identity": dict(identity)}, indent=2)
     with folder_written_whole(folder) as temporary:
-        manifest = {}
-        for name, content in contents.items():
-            (temporary / name).write_bytes(content)
-            manifest[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        # Straight from where they lie: in fp32, weights and moments of a fully tuned model are 12 bytes a weight, and
+        # there may be no room for them twice.
+        with system_error_is_an_os_error():
+            save_file(
+                {name: weight.detach().contiguous().cpu() for name, weight in weights.items()},
+                temporary / _WEIGHTS,
+            )
+        with (temporary / _OPTIMIZER).open("wb") as file:
+            torch.save({"optimizer": optimizer.state_dict(), "scaler": scaler and scaler.state_dict()}, file)
+        (temporary / _STATE).write_text(content, encoding="utf-8")
+        manifest = {
+            name: {"bytes": (temporary / name).stat().st_size, "sha256": _sha256(temporary / name)}
+            for name in (_WEIGHTS, _OPTIMIZER, _STATE)
+        }
         write_bytes(temporary / _MANIFEST, json.dumps(manifest, indent=2).encode())
     return folder
 

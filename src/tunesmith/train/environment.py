@@ -31,6 +31,9 @@ class Choices:
     packed_rows: bool  # several sequences a row, through the segment attention
     packed_rows_because: str
     day: str = ""  # for templates that write the date; a run that goes on tomorrow keeps it
+    own_logits: bool = False  # the family's own head, in place of the one that makes logits in chunks
+    layers_on: dict[str, str] | None = None  # the device of each part, under `device_map: auto`
+    recomputed_layers: int | None = 0  # that keep no activations; null: all
 
 
 def choose_compute(recipe: Recipe, stored: Choices | None) -> tuple[str, str, int]:
@@ -46,7 +49,9 @@ def choose_compute(recipe: Recipe, stored: Choices | None) -> tuple[str, str, in
     device = choose_device(recipe.model.device, hardware)
     return (
         device,
-        choose_precision(recipe.model.precision, device, hardware),
+        choose_precision(
+            recipe.model.precision, device, hardware, every_gpu=recipe.model.device_map == "auto"
+        ),
         recipe.train.threads or hardware.cores,
     )
 
@@ -68,7 +73,11 @@ def settle_determinism(device: str, threads: int) -> None:
 
 
 def describe(
-    recipe: Recipe, choices: Choices, fingerprints: dict[str, Any], licence: str | None
+    recipe: Recipe,
+    choices: Choices,
+    fingerprints: dict[str, Any],
+    commit: str | None,
+    licence: str | None,
 ) -> dict[str, Any]:
     """The content of environment.json: no secret is in it; paths are those of the recipe."""
     return {
@@ -84,7 +93,12 @@ def describe(
         },
         "seed": recipe.train.seed,
         "choices": asdict(choices),
-        "model": {"source": recipe.model.source, "revision": recipe.model.revision, "licence": licence},
+        "model": {
+            "source": recipe.model.source,
+            "revision": recipe.model.revision,
+            "commit": commit,  # what the revision led to, where the hub tells it
+            "licence": licence,
+        },
         "fingerprints": fingerprints,
         "result": recipe.run.result,
     }

@@ -16,14 +16,16 @@ from tunesmith.data.schema import Place
 from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import Method
 from tunesmith.models.policy import Policy
+from tunesmith.models.unfreeze import Unfreezing
 from tunesmith.rundir import RunDir
-from tunesmith.segments import Block, Row, Tree, lay_row, plan_rows, single_paths
+from tunesmith.segments import Row, Tree
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import peak_memory_bytes
 from tunesmith.train.events import Events
 from tunesmith.train.optim import learning_rate, make_optimizer
 from tunesmith.train.order import Schedule
+from tunesmith.train.rows import rows_of
 
 log = logging.getLogger("tunesmith")
 
@@ -54,6 +56,8 @@ class Job:
     identity: Mapping[str, Any]  # what a checkpoint must belong to
     events: Events
     stop_wanted: Callable[[], bool]
+    unfreezing: Unfreezing | None = None
+    lr_ratio: float | None = None  # LoRA+
 
     @property
     def schedule(self) -> Schedule:
@@ -64,13 +68,12 @@ class Job:
 
     def rows(self, trees: Sequence[Tree]) -> list[Row]:
         """Lay samples into rows: under the token budget, or one path a row where the family needs that."""
-        if self.policy.segments:
-            return plan_rows(trees, self.row_tokens, share=self.train.share_prefixes == "auto")
-        return [
-            lay_row([Block.of(path, owner)])
-            for owner, tree in enumerate(trees)
-            for path in single_paths(tree)
-        ]
+        return rows_of(
+            trees,
+            segments=self.policy.segments,
+            row_tokens=self.row_tokens,
+            share=self.train.share_prefixes == "auto",
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
     """
     schedule, train = job.schedule, job.train
     weights = job.policy.trainable()
-    optimizer = make_optimizer(weights, train)
+    optimizer = make_optimizer(weights, train, job.lr_ratio)
     scaler = torch.amp.GradScaler() if job.policy.compute == torch.float16 else None
     state = TrainState()
     if start is not None:
@@ -106,6 +109,8 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
     while state.step < schedule.total_steps and not state.stopped_early:
         began = time.perf_counter()
         rate = learning_rate(train, state.step, schedule.total_steps)
+        if job.unfreezing is not None:
+            job.unfreezing.prepare(state.step, schedule.steps_an_epoch)
         update = _one_update(job, schedule, optimizer, scaler, state.step, rate)
         state.step += 1
         state.tokens += update.tokens
@@ -168,7 +173,7 @@ def _one_update(
                 raise _not_a_number(job, step, "the loss", places)
 
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate_factor"]
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     if scaler is not None:
         scaler.unscale_(optimizer)
@@ -218,6 +223,8 @@ def _log(
         "peak_memory_bytes": peak_memory_bytes(job.policy.device),
         "seconds": round(state.seconds, 3),
     }
+    if job.unfreezing is not None:
+        line["trained_layers"] = job.unfreezing.trained_layers
     state.window_loss = state.window_weight = 0.0
     job.run.append_metrics(line)
     job.events.step(line)
