@@ -88,6 +88,17 @@ def tiny_model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def stand_in(tmp_path_factory):
+    """Folders of the families' stand-ins (tests/standins.py), each built once and not to be written to."""
+    from functools import cache
+
+    from tests.standins import build
+
+    folder = tmp_path_factory.mktemp("stand-ins")
+    return cache(lambda family: build(family, folder / family))
+
+
+@pytest.fixture(scope="session")
 def command(tmp_path_factory):
     """The real command line, cheap to start many times."""
     from tests.invariant.command import CommandServer

@@ -39,6 +39,8 @@ def write_recipe(folder: Path, model: Path | str, **blocks: dict[str, Any]) -> P
         "evaluate": {"prompts": ["What is 3?", "Who?"], "generation": {"max_new_tokens": 8, "temperature": 0.7}},
         "run": {"output": "run"},
     }  # fmt: skip
+    if blocks.get("adapter", {}).get("type") == "none":
+        del recipe["adapter"]  # whose keys are LoRA's
     for name, block in blocks.items():
         recipe[name] = {**recipe.get(name, {}), **block} if isinstance(block, dict) else block
     path = folder / "recipe.yaml"

@@ -19,7 +19,7 @@ PACKAGE = SOURCE / "tunesmith"
 FLOORS = [
     ["errors", "__init__"],  # the version; under everything
     ["optional", "rundir"],
-    ["config", "segments", "metrics"],
+    ["config", "hubs", "segments", "metrics"],
     ["data", "kernels"],
     ["models"],
     ["methods"],
@@ -27,7 +27,7 @@ FLOORS = [
     ["infer"],
     ["evaluation", "export", "report"],
     ["stage"],
-    ["pipeline"],
+    ["pipeline", "plan"],
     ["cli", "studio"],
     ["__main__"],
 ]

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from transformers import GlmConfig, GlmForCausalLM
 
 from tests.data.tiny import trl_template
 from tunesmith.config.load import copy_shipped, load, shipped, summary
@@ -20,7 +21,12 @@ from tunesmith.stage import Prepared, prepare
 SAMPLES = Path(__file__).parents[1] / "src" / "tunesmith" / "samples"
 RECIPES = sorted(shipped())
 NANO = [name for name in RECIPES if name.endswith("-nano")]
+GLM = GlmConfig(
+    vocab_size=16, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+    num_key_value_heads=1, head_dim=8, pad_token_id=0,
+)  # fmt: skip
 CAPTIONS = "captions-qwen2vl"
+EMBEDDED = {"captions-nano": "builtin:nano-vl"}  # the others take builtin:nano
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,9 @@ def vision_folder(tmp_path_factory) -> Path:
         entry = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
         tokenizer["added_tokens"].append({"id": number + offset, "content": token, **entry})
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
-    (folder / "config.json").write_text(json.dumps({**config, "image_token_id": number + 1}), "utf-8")
+    (folder / "config.json").write_text(
+        json.dumps({**config, "vocab_size": number + 3, "image_token_id": number + 1}), "utf-8"
+    )
     processor = {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "merge_size": 2}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
     (folder / "chat_template.jinja").write_text(trl_template("qwen2_5_vl"), "utf-8")
@@ -45,7 +53,10 @@ def vision_folder(tmp_path_factory) -> Path:
 
 
 def prepared(name_or_path: str, model: Path | str, *overrides: str) -> Prepared:
-    return prepare(load(str(name_or_path), [f"model.source={model}", *overrides]))
+    """A recipe's data for another model, whose layers have other names."""
+    return prepare(
+        load(str(name_or_path), [f"model.source={model}", "adapter.targets=all-linear", *overrides])
+    )
 
 
 def accounted(found: Prepared) -> None:
@@ -69,7 +80,7 @@ def test_a_recipe_says_in_one_line_what_it_is_and_is_called_what_its_file_is(nam
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_prepares_all_of_its_sample_data(name, vision_folder):
-    found = prepared(name, vision_folder if name == CAPTIONS else "builtin:nano")
+    found = prepared(name, vision_folder if name == CAPTIONS else EMBEDDED.get(name, "builtin:nano"))
     accounted(found)
     assert found.data.ledgers["train"]["rows_dropped"] == 0
 
@@ -77,7 +88,8 @@ def test_a_recipe_prepares_all_of_its_sample_data(name, vision_folder):
 @pytest.mark.parametrize("name", NANO)
 def test_a_nano_recipe_needs_nothing_from_outside(name):
     recipe = load(name)
-    assert (recipe.model.source, recipe.model.device, recipe.track) == ("builtin:nano", "cpu", ())
+    embedded = EMBEDDED.get(name, "builtin:nano")
+    assert (recipe.model.source, recipe.model.device, recipe.track) == (embedded, "cpu", ())
     assert recipe.train.optimizer == "adamw"  # 8-bit state would need a package that is no part of the core
 
 
@@ -103,7 +115,10 @@ def data_paths(recipe: Recipe) -> list[Path]:
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith(("news-", "ner-"))])
 def test_the_instruction_of_the_rows_is_what_every_verb_says(name):
-    assert load(name).data.system == (classification if name.startswith("news-") else ner).INSTRUCTION
+    data = load(name).data
+    own = (classification if name.startswith("news-") else ner).INSTRUCTION
+    assert isinstance(data.eval, tuple)
+    assert {source.instruction or own for source in (*data.train, *data.eval)} == {data.system}
 
 
 @pytest.mark.parametrize("name", ["news-nano", "ner-nano"])
@@ -178,6 +193,32 @@ def test_hyper_parameters_are_those_of_the_scripts_that_are_replaced(name):
     )
 
 
+# How frozen weights are stored, where they go, and what the answers to held-out rows are measured by.
+STORAGE = {
+    **dict.fromkeys(("news-qwen2", "news-glm4"), ("none", "auto", ("accuracy",))),
+    **dict.fromkeys(("ner-qwen2", "ner-glm4"), ("none", "auto", ("ner_f1",))),
+    CAPTIONS: ("none", "auto", ()),
+    "book-qwen3": ("nf4", "none", ()),
+    "book-gptoss": ("keep", "none", ()),
+    "qa-tinyllama": ("nf4", "none", ("keyword_recall",)),
+}
+
+
+@pytest.mark.parametrize("name", STORAGE)
+def test_models_are_held_and_measured_as_those_of_the_scripts_or_better(name):
+    recipe = load(name)
+    assert STORAGE[name] == (recipe.model.quantize, recipe.model.device_map, recipe.evaluate.metrics)
+    assert recipe.model.precision == ("auto" if name == "qa-tinyllama" else "bf16")
+
+
+@pytest.mark.parametrize("name", ["news-glm4", "ner-glm4"])
+def test_glm4_is_the_form_that_needs_no_code_of_its_makers(name):
+    recipe = load(name)
+    assert recipe.model.source.endswith("-hf") and not recipe.model.trust_remote_code
+    modules = {layer.rpartition(".")[2] for layer, _ in GlmForCausalLM(GLM).named_modules()}
+    assert set(recipe.adapter.targets) <= modules
+
+
 # ---- one recipe for each format: the file as it is, and nothing but its path
 
 # What else the recipe says, where the path alone does not do.
@@ -196,7 +237,7 @@ FILES = {
     "poetry": {"poetry/quatrains.json": {}, "poetry/training_data.json": {}},
     "text": {f"book/{file}": {} for file in ("clockmender.pdf", "clockmender.md", "lightkeeper.pdf", "lightkeeper.md")},
     "vision": {"captions/train.json": {}, "captions/test.json": {}, "captions/foreign_paths.json": {}},
-    "captions": {"captions/captions.csv": {}},
+    "captions": {f"captions/{file}.csv": {} for file in ("captions", "drawings_train", "drawings_test")},
 }  # fmt: skip
 PICTURES_IN_MESSAGES = {"captions/images_list.jsonl": {}, "captions/openai_parts.jsonl": {}}
 CASES = [

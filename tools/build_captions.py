@@ -16,7 +16,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,9 @@ SAMPLES = Path(__file__).parent.parent / "src/tunesmith/samples/captions"
 SIZE, FINE = 84, 4  # pixels a side; everything is drawn FINE times larger and reduced, for smooth edges
 PALETTE = 32
 TRAIN, TEST, SEED = 144, 48, 3
+BOARD_TRAIN, BOARD_TEST = 300, 90  # of the drawings on a board
 MARKED = "COCO Yes: <|vision_start|>{path}<|vision_end|>"
+DRAWINGS = "drawings"  # the folder of the drawings on a board
 ELSEWHERE = "/mnt/workspace/coco_2014_caption"  # where the paths of foreign_paths.json pretend to come from
 
 Colour = tuple[int, int, int]
@@ -66,6 +68,7 @@ OPPOSITE |= {back: there for there, back in OPPOSITE.items()}
 COUNTS = {"two": "两", "three": "三", "four": "四", "five": "五"}
 CORNERS = {"top left": "左上角", "top right": "右上角", "bottom left": "左下角", "bottom right": "右下角"}
 SKIES = {"the sun": "太阳", "the moon": "月亮", "a cloud": "云"}
+KINDS = ("pair", "pair", "pair", "count", "corner", "landscape")  # of six pictures one after the other
 
 
 @dataclass(frozen=True)
@@ -93,22 +96,26 @@ def held_out(combination: tuple[str, str, str]) -> bool:
     return (numbers[0] + 2 * numbers[1] + numbers[2]) % 4 == 0
 
 
-def draw_scenes(seed: int = SEED) -> tuple[list[Scene], list[Scene]]:
-    """The training scenes and the test scenes: no combination of colour, shape and relation stands in both."""
+def draw_scenes(
+    train: int = TRAIN, test: int = TEST, seed: int = SEED, *, from_one_end: bool = False
+) -> tuple[list[Scene], list[Scene]]:
+    """The training scenes and the test scenes: no combination of colour, shape and relation stands in both.
+
+    `from_one_end`: from which end a pair is told can be seen (`told_from_one_end`).
+    """
     rng = random.Random(seed)
     parts: list[list[Scene]] = []
-    for number, test in ((TRAIN, False), (TEST, True)):
+    for number, is_test in ((train, False), (test, True)):
         scenes: dict[Scene, None] = {}
         while len(scenes) < number:
-            kind = ("pair", "pair", "pair", "count", "corner", "landscape")[len(scenes) % 6]
-            scene = _random_scene(kind, rng)
-            if all(held_out(combination) == test for combination in scene.combinations()):
-                scenes[scene] = None
+            scene = random_scene(KINDS[len(scenes) % len(KINDS)], rng)
+            if all(held_out(combination) == is_test for combination in scene.combinations()):
+                scenes[told_from_one_end(scene) if from_one_end else scene] = None
         parts.append(list(scenes))
     return parts[0], parts[1]
 
 
-def _random_scene(kind: str, rng: random.Random) -> Scene:
+def random_scene(kind: str, rng: random.Random) -> Scene:
     colour, dark = rng.choice(list(COLOURS)), rng.random() < 0.4
     if kind == "landscape":
         sky = rng.choice(list(SKIES))
@@ -125,6 +132,15 @@ def _random_scene(kind: str, rng: random.Random) -> Scene:
     return Scene(kind, colour, shape, relation, dark, other)
 
 
+def told_from_one_end(scene: Scene) -> Scene:
+    """The same picture, a pair told from its left, upper or inner end: from which end it is told cannot be seen."""
+    if scene.other is None or scene.relation in ("to the left of", "above", "inside"):
+        return scene
+    colour, shape = scene.other
+    other = (scene.colour, scene.shape)
+    return replace(scene, colour=colour, shape=shape, relation=OPPOSITE[scene.relation], other=other)
+
+
 # --- captions
 
 
@@ -134,11 +150,10 @@ def caption(scene: Scene) -> str:
 
 def _in_english(scene: Scene) -> str:
     if scene.kind == "count":
-        plural = scene.shape + ("es" if scene.shape == "cross" else "s")
-        return f"{scene.relation} {scene.colour} {plural}"
-    thing = _a(f"{scene.colour} {scene.shape}")
+        return f"{scene.relation} {scene.colour} {plural(scene.shape)}"
+    thing = a_or_an(f"{scene.colour} {scene.shape}")
     if scene.other is not None:
-        return f"{thing} {scene.relation} {_a(' '.join(scene.other))}"
+        return f"{thing} {scene.relation} {a_or_an(' '.join(scene.other))}"
     return f"{thing} {f'in the {scene.relation} corner' if scene.kind == 'corner' else f'under {scene.relation}'}"
 
 
@@ -155,7 +170,11 @@ def _in_chinese(scene: Scene) -> str:
     return f"{place}有一{measure}{thing}"
 
 
-def _a(words: str) -> str:
+def plural(shape: str) -> str:
+    return shape + ("es" if shape == "cross" else "s")
+
+
+def a_or_an(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
@@ -175,33 +194,59 @@ def as_collected(text: str, number: int) -> str:
 
 def picture(scene: Scene, number: int) -> Image.Image:
     """The scene as it is drawn; `number` moves things about a little, so that no two pictures are alike."""
-    rng = random.Random(f"{SEED}:{number}")
+    return paint(scene, random.Random(f"{SEED}:{number}")).quantize(PALETTE, dither=Image.Dither.NONE)
+
+
+def drawing(scene: Scene, number: int) -> Image.Image:
+    """The scene on a board of nine squares, a thing in the middle of its square: easier to see for a tiny model."""
+    return paint(scene, random.Random(f"board:{number}"), board=True).quantize(
+        PALETTE, dither=Image.Dither.NONE
+    )
+
+
+def paint(
+    scene: Scene, rng: random.Random, *, board: bool = False, paper: Colour | None = None
+) -> Image.Image:
+    """The scene in colours, on light or dark paper or on that given."""
     if scene.kind == "landscape":
-        canvas = _landscape(scene, rng)
-    else:
-        canvas = Image.new("RGB", (SIZE * FINE, SIZE * FINE), DARK if scene.dark else LIGHT)
-        for colour, shape, (x, y), radius in _places(scene, rng):
-            _paint(canvas, shape, COLOURS[colour][1], x + rng.uniform(-3, 3), y + rng.uniform(-3, 3), radius)
-    small = canvas.reduce(FINE)
-    return small.quantize(PALETTE, dither=Image.Dither.NONE)
+        return _landscape(scene, rng).reduce(FINE)
+    canvas = Image.new("RGB", (SIZE * FINE, SIZE * FINE), paper or (DARK if scene.dark else LIGHT))
+    stray = 1.5 if board else 3
+    for colour, shape, (x, y), radius in _places(scene, rng, board):
+        x, y = x + rng.uniform(-stray, stray), y + rng.uniform(-stray, stray)
+        _paint(canvas, shape, COLOURS[colour][1], x, y, radius)
+    return canvas.reduce(FINE)
 
 
-def _places(scene: Scene, rng: random.Random) -> Iterator[tuple[str, str, tuple[float, float], float]]:
-    """Colour, shape, middle and radius of each thing, in the order of painting."""
-    radius = rng.uniform(12, 15)
+def _places(
+    scene: Scene, rng: random.Random, board: bool
+) -> Iterator[tuple[str, str, tuple[float, float], float]]:
+    """Colour, shape, middle and radius of each thing, in the order of painting.
+
+    On a board things stand in the middles of squares of 28 pixels.
+    """
+    radius = rng.uniform(10.5, 12.5) if board else rng.uniform(12, 15)
     if scene.kind == "corner":
-        x = 20 if "left" in scene.relation else 64
-        yield scene.colour, scene.shape, (x, 20 if "top" in scene.relation else 64), radius
+        near, far = (14, 70) if board else (20, 64)
+        place = near if "left" in scene.relation else far, near if "top" in scene.relation else far
+        yield scene.colour, scene.shape, place, radius
     elif scene.kind == "count":
-        spots = [(21, 21), (63, 63), (63, 21), (21, 63), (42, 42)]
+        near, far = (14, 70) if board else (21, 63)
+        spots = [(near, near), (far, far), (far, near), (near, far), (42, 42)]
         # Two or four leave the middle empty, as on a die; three run along the diagonal.
         chosen = {2: [0, 1], 3: [0, 1, 4], 4: [0, 1, 2, 3], 5: [0, 1, 2, 3, 4]}[
             list(COUNTS).index(scene.relation) + 2
         ]
         for spot in chosen:
-            yield scene.colour, scene.shape, spots[spot], 9.5
+            yield scene.colour, scene.shape, spots[spot], radius if board else 9.5
     elif scene.other is not None:
-        shift = {"to the left of": (-20, 0), "to the right of": (20, 0), "above": (0, -20), "below": (0, 20)}
+        off = 28 if board else 20
+        shift = {
+            "to the left of": (-off, 0),
+            "to the right of": (off, 0),
+            "above": (0, -off),
+            "below": (0, off),
+        }
         dx, dy = shift.get(scene.relation, (0, 0))
         yield *scene.other, (42 - dx, 42 - dy), 31 if scene.relation == "inside" else radius
         yield scene.colour, scene.shape, (42 + dx, 42 + dy), radius
@@ -300,18 +345,36 @@ def _landscape(scene: Scene, rng: random.Random) -> Image.Image:
 # --- files
 
 
-def name_of(number: int) -> str:
-    return f"images/scene_{number:03d}.png"
+def name_of(number: int, folder: str = "images") -> str:
+    return f"{folder}/scene_{number:03d}.png"
 
 
 def write_all(output: Path) -> None:
-    train, test = draw_scenes()
-    scenes = list(enumerate([*train, *test], start=1))
-    (output / "images").mkdir(parents=True, exist_ok=True)
-    for number, scene in scenes:
-        picture(scene, number).save(output / name_of(number), optimize=True)
-    for name, text in texts(scenes).items():
+    scenes, boards = numbered(draw_scenes()), numbered(board_scenes())
+    for folder, draw, shown in (("images", picture, scenes), (DRAWINGS, drawing, boards)):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+        for number, scene in shown:
+            draw(scene, number).save(output / name_of(number, folder), optimize=True)
+    for name, text in (texts(scenes) | board_texts(boards)).items():
         (output / name).write_text(text, "utf-8", newline="")
+
+
+def board_scenes() -> tuple[list[Scene], list[Scene]]:
+    return draw_scenes(BOARD_TRAIN, BOARD_TEST, from_one_end=True)
+
+
+def numbered(sides: tuple[list[Scene], list[Scene]]) -> list[tuple[int, Scene]]:
+    """The scenes with their pictures' numbers, the training ones first."""
+    return list(enumerate([*sides[0], *sides[1]], start=1))
+
+
+def board_texts(boards: Sequence[tuple[int, Scene]]) -> dict[str, str]:
+    """Name and content of the files beside the drawings on a board."""
+    rows = [(name_of(number, DRAWINGS), caption(scene)) for number, scene in boards]
+    return {
+        "drawings_train.csv": _csv([("image_path", "caption"), *rows[:BOARD_TRAIN]]),
+        "drawings_test.csv": _csv([("image_path", "caption"), *rows[BOARD_TRAIN:]]),
+    }
 
 
 def texts(scenes: Sequence[tuple[int, Scene]]) -> dict[str, str]:

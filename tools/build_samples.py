@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import samples_chats
+import samples_names
 import samples_ner
 import samples_news
 import samples_preference
 import samples_qa
 import samples_tcm
+import samples_topics
 
 SEED = 20261121
 SAMPLES = Path(__file__).resolve().parents[1] / "src" / "tunesmith" / "samples"
@@ -30,6 +32,8 @@ SETS: tuple[tuple[str, Any, dict[str, str]], ...] = (
         samples_ner,
         {"train": "ccfbdci.jsonl", "test": "test.jsonl", "train_with_errors": "train_with_errors.jsonl"},
     ),
+    ("news", samples_topics, {"train": "topics_train.jsonl", "test": "topics_test.jsonl"}),
+    ("ner", samples_names, {"train": "names_train.jsonl", "test": "names_test.jsonl"}),
     ("tcm", samples_tcm, {"train": "train.json", "test": "test.json"}),
     ("qa", samples_qa, {"dataset": "dataset.json", "test": "test.json", "questions": "questions.json"}),
     (
@@ -58,12 +62,17 @@ SETS: tuple[tuple[str, Any, dict[str, str]], ...] = (
     ),
 )
 
+# What lies in one folder with another set, and is drawn apart from it.
+_SECOND_SETS = (samples_topics, samples_names)
+
 
 def rendered() -> dict[str, str]:
     """Each file's text by its path inside the samples folder."""
     texts = {}
     for folder, module, files in SETS:
-        parts = module.build(random.Random(f"{SEED} {folder}"))  # a change to one set leaves the others alone
+        # A change to one set leaves the others alone.
+        seed = f"{SEED} {folder}" if module not in _SECOND_SETS else f"{SEED} {module.__name__}"
+        parts = module.build(random.Random(seed))
         for part, name in files.items():
             if name.endswith(".jsonl"):
                 text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in parts[part])

@@ -66,8 +66,8 @@ def gazetteer_f1(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> tup
         gold = {(e["start_idx"], e["end_idx"], e["entity_label"]) for e in row["entities"]}
         marked = {(m.start(), m.end(), known[m.group()]) for m in names.finditer(row["text"])}
         found, expected, right = found + len(marked), expected + len(gold), right + len(gold & marked)
-    precision, recall = right / found, right / expected
-    return precision, recall, 2 * precision * recall / (precision + recall)
+    precision, recall = right / max(found, 1), right / expected
+    return precision, recall, 2 * right / (found + expected)
 
 
 def longer_accuracy(pairs: list[dict[str, Any]]) -> float:
@@ -90,7 +90,12 @@ def figures() -> dict[str, str]:
     """Each baseline's name and figure, as samples/README.md states them."""
     train, test = read("news/train.jsonl"), read("news/test.jsonl")
     precision, recall, f1 = gazetteer_f1(read("ner/ccfbdci.jsonl"), read("ner/test.jsonl"))
+    order, order_test = read("news/topics_train.jsonl"), read("news/topics_test.jsonl")
+    _, _, new_names_f1 = gazetteer_f1(read("ner/names_train.jsonl"), read("ner/names_test.jsonl"))
     return {
+        "word-order majority accuracy": f"{majority_accuracy(order, order_test):.1%}",
+        "word-order bag-of-words accuracy": f"{bag_of_words_accuracy(order, order_test):.1%}",
+        "new-names gazetteer F1": f"{new_names_f1:.1%}",
         "majority accuracy": f"{majority_accuracy(train, test):.1%}",
         "bag-of-words accuracy": f"{bag_of_words_accuracy(train, test):.1%}",
         "gazetteer precision": f"{precision:.1%}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from typing import Any
 
 ENTITY_NAMES = {
@@ -162,7 +163,15 @@ _TEST_WITHOUT = """
 _SLOT = re.compile(r"\{([A-Z]+)\}")
 
 
-def _row(text: str, entities: list[dict[str, Any]]) -> dict[str, Any]:
+def patterns(side: str) -> tuple[list[str], list[str]]:
+    """The sentence patterns of a side, `train` or `test`: with names in them, and without."""
+    chosen = (_TRAIN, _TRAIN_WITHOUT) if side == "train" else (_TEST, _TEST_WITHOUT)
+    with_names, without = (text.strip().splitlines() for text in chosen)
+    return with_names, without
+
+
+def row(text: str, entities: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row as the real files have it."""
     return {"text": text, "entities": entities, "data_source": "TUNESMITH"}
 
 
@@ -177,13 +186,16 @@ def _name(kind: str, side: str, used: set[str], rng: random.Random) -> tuple[str
     return label, name
 
 
-def _fill(pattern: str, side: str, rng: random.Random) -> dict[str, Any]:
-    """The pattern filled with names, and where each of them stands (ends exclusive)."""
+def fill(pattern: str, name_for: Callable[[str], tuple[str, str]]) -> dict[str, Any]:
+    """The pattern filled with names, and where each of them stands (ends exclusive).
+
+    Args:
+        name_for: slot -> label and name.
+    """
     text, entities, end = "", [], 0
-    used: set[str] = set()
     for match in _SLOT.finditer(pattern):
         text += pattern[end : match.start()]
-        label, name = _name(match.group(1), side, used, rng)
+        label, name = name_for(match.group(1))
         entities.append(
             {
                 "start_idx": len(text),
@@ -195,18 +207,24 @@ def _fill(pattern: str, side: str, rng: random.Random) -> dict[str, Any]:
         )
         text += name
         end = match.end()
-    return _row(text + pattern[end:], entities)
+    return row(text + pattern[end:], entities)
 
 
-def _side(side: str, patterns: str, without: str, rng: random.Random) -> list[dict[str, Any]]:
+def _filled(pattern: str, side: str, rng: random.Random) -> dict[str, Any]:
+    used: set[str] = set()
+    return fill(pattern, lambda slot: _name(slot, side, used, rng))
+
+
+def _side(side: str, rng: random.Random) -> list[dict[str, Any]]:
+    with_names, without = patterns(side)
     rows = {}
-    for pattern in patterns.strip().splitlines():
+    for pattern in with_names:
         filled: dict[str, dict[str, Any]] = {}
         while len(filled) < FILLS:
-            row = _fill(pattern, side, rng)
-            filled[row["text"]] = row
+            made = _filled(pattern, side, rng)
+            filled[made["text"]] = made
         rows.update(filled)
-    rows.update({text: _row(text, []) for text in without.strip().splitlines()})
+    rows.update({text: row(text, []) for text in without})
     shuffled = list(rows.values())
     rng.shuffle(shuffled)
     return shuffled
@@ -227,6 +245,6 @@ def _with_errors(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def build(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
     """The rows of each side, and a short training file with wrong offsets in it."""
-    train = _side("train", _TRAIN, _TRAIN_WITHOUT, rng)
-    test = _side("test", _TEST, _TEST_WITHOUT, rng)
+    train = _side("train", rng)
+    test = _side("test", rng)
     return {"train": train, "test": test, "train_with_errors": _with_errors(train)}

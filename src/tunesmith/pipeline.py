@@ -15,6 +15,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ from tunesmith.config.words import counted
 from tunesmith.data.templates import TEMPLATES
 from tunesmith.errors import InputError, Interrupted, failed_writing_is_a_work_error
 from tunesmith.evaluation.before_after import ask_prompts, before_after
+from tunesmith.evaluation.run import answer_rows, evaluation, evaluation_rows, score_rows, told
 from tunesmith.infer.speaker import Reply, Speaker
 from tunesmith.methods import METHODS
+from tunesmith.models.packed import parameter_count
 from tunesmith.models.save import About, result_must_be_free, save_result
 from tunesmith.report.curve import draw_curve
 from tunesmith.report.html import write_report
-from tunesmith.rundir import RunDir, read_json, write_json
+from tunesmith.rundir import RunDir, read_json, write_json, write_json_lines
 from tunesmith.stage import Stage, set_the_stage
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
@@ -169,16 +172,19 @@ def _write_what_is_settled(recipe: Recipe, run: RunDir, stage: Stage) -> None:
     """What is known before step 1 goes into the run folder, for a resume to find."""
     write_json(run.data, stage.prepared.data.ledgers)
     write_json(run.environment, stage.environment)
-    if stage.base:
-        _write_before_after(recipe, run, stage, None)
+    _write_evidence(recipe, run, stage)
     choices = stage.choices
     log.info("device %s, %s, %s", choices.device, choices.precision, counted(choices.threads, "thread"))
     if choices.packed_rows:
         log.info("%s", choices.packed_rows_because)
     else:
         log.warning("%s: one sequence a row, with the family's own attention", choices.packed_rows_because)
+    if choices.own_logits:
+        log.warning(
+            "its head is more than a linear layer: logits are the family's own, which takes more memory"
+        )
     trained = sum(weight.numel() for weight in stage.policy.trainable().values())
-    total = sum(weight.numel() for weight in stage.model.parameters())
+    total = parameter_count(stage.model)
     log.info("%s of %s parameters are trained (%.2f%%)", f"{trained:,}", f"{total:,}", 100 * trained / total)
 
 
@@ -201,19 +207,21 @@ def _train_and_show(
     prepared = stage.prepared
     about = About(
         recipe.model.source,
-        recipe.model.revision,
+        prepared.located.revision,
         recipe.data.system,
         prepared.template,
         recipe.data.control_tokens,
+        stage.identity["model"],
+        recipe.model.new_tokens,
+        recipe.data.image_size,
     )
     folder = Path(recipe.run.result) if recipe.run.result else _result_folder(recipe, run)
-    save_result(stage.model, prepared.tokenizer, about, folder)
-    if stage.base:
+    processor = prepared.eyes.processor if prepared.eyes else None
+    save_result(stage.model, prepared.tokenizer, about, folder, image_processor=processor)
+    if stage.base or stage.held_out.rows:
         _stop_if(stop_wanted, run)
         stage.model.eval()
-        log.info("asking the tuned model the same questions")
-        tuned = ask_prompts(Speaker(stage.model, prepared.renderer, str(run.folder)), recipe.evaluate)
-        events.samples(_write_before_after(recipe, run, stage, tuned))
+        events.samples(_write_evidence(recipe, run, stage, _ask_tuned(recipe, run, stage, stop_wanted)))
     draw_curve(run)
     # Written before the report, which tells of it; a kill in between leaves a run that is whole but for that page.
     write_json(run.environment, stage.environment | {"finished": True})
@@ -240,6 +248,8 @@ def _train(
         identity=stage.identity,
         events=events,
         stop_wanted=stop_wanted,
+        unfreezing=stage.unfreezing,
+        lr_ratio=recipe.adapter.lr_ratio,
     )
     total_steps, start_step = job.schedule.total_steps, start[1].step if start else 0
     plain_recipe = recipe.model_dump(mode="json")
@@ -288,16 +298,65 @@ def _last_checkpoint(recipe: Recipe, run: RunDir, identity: dict[str, str]) -> t
     return found.folder, found.state
 
 
-def _write_before_after(
-    recipe: Recipe, run: RunDir, stage: Stage, tuned: list[Reply] | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Tuned:
+    """What the tuned model answered to the recipe's prompts, and to held-out rows."""
+
+    replies: list[Reply]
+    on_rows: list[Reply]
+
+
+def _ask_tuned(recipe: Recipe, run: RunDir, stage: Stage, stop_wanted: Callable[[], bool]) -> _Tuned:
+    """Ask the tuned model all that the base was asked."""
+    renderer, held_out = stage.prepared.renderer, stage.held_out
+    replies, on_rows = [], []
+    if stage.base:
+        log.info("asking the tuned model the same questions")
+        speaker = Speaker(stage.model, renderer, str(run.folder), eyes=stage.prepared.eyes)
+        replies = ask_prompts(speaker, recipe.evaluate)
+    if held_out.rows:
+        log.info("the tuned model answers the same %s", counted(len(held_out.rows), "held-out row"))
+        on_rows = answer_rows(
+            stage.model,
+            renderer,
+            held_out.rows,
+            recipe.evaluate,
+            eyes=stage.prepared.eyes,
+            between=lambda: _stop_if(stop_wanted, run),
+        )
+    return _Tuned(replies, on_rows)
+
+
+def _write_evidence(recipe: Recipe, run: RunDir, stage: Stage, tuned: _Tuned | None = None) -> dict[str, Any]:
+    """Write what there is to compare, and give the content of before_after.json; nothing where nothing was asked."""
+    metrics, held_out = recipe.evaluate.metrics, stage.held_out
+    scores: dict[str, dict[str, float]] = {}
+    if held_out.rows:
+        lines = evaluation_rows(held_out.rows, held_out.base, tuned.on_rows if tuned else None)
+        write_json_lines(run.evaluation_rows, lines)
+        scores["base"] = score_rows(metrics, held_out.rows, held_out.base)
+    if held_out.rows and tuned is not None:
+        content = evaluation(metrics, held_out.rows, held_out.base, tuned.on_rows)
+        write_json(run.evaluation, content)
+        scores["tuned"] = content["metrics"]
+        for line in told(content):
+            log.info("%s", line)
+    if not (stage.base or held_out.rows):
+        return {}
     train_samples = stage.prepared.data.train
     content = before_after(
         recipe.evaluate,
         stage.base,
-        tuned,
-        {prompt for prompt in train_samples.column("prompt") if prompt is not None},
+        tuned.replies if tuned else None,
+        {
+            (prompt, tuple(images))
+            for prompt, images in zip(
+                train_samples.column("prompt"), train_samples.column("images"), strict=True
+            )
+            if prompt is not None
+        },
         [answer for answer in train_samples.column("answer") if answer is not None],
+        scores,
     )
     write_json(run.before_after, content)
     return content

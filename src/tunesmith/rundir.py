@@ -9,6 +9,7 @@
       checkpoints/step-000010/
       adapter/ or model/  the result (`run.result` puts it elsewhere)
       before_after.json   base and tuned answers, side by side
+      evaluation.json     the scores on held-out rows; evaluation.jsonl, a line a row
       report.html         one page of all the above
       train.log           timestamped lines
       trackers.json       how the trackers know this run, so that a resumed one goes on there
@@ -23,7 +24,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,14 +100,33 @@ def write_json(path: Path, value: Any, *, remedy: str = _FREE_SOME) -> None:
     write_bytes(path, content.encode(), remedy=remedy)
 
 
+def write_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write a file of JSON values whole, one a line, non-ASCII kept, NaN refused."""
+    lines = [json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values]
+    write_bytes(path, "".join(lines).encode())
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Read what `write_json_lines` wrote; nothing where there is no such file.
+
+    Raises:
+        InputError: what is there cannot be read, or is no JSON.
+    """
+    return _read(path, lambda text: [json.loads(line) for line in text.split("\n") if line]) or []
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours; None where there is none.
 
     Raises:
         InputError: what is there cannot be read, or is no JSON.
     """
+    return _read(path, json.loads)
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -171,6 +191,8 @@ class RunDir:
         self.adapter = self.folder / "adapter"
         self.model = self.folder / "model"
         self.before_after = self.folder / "before_after.json"
+        self.evaluation = self.folder / "evaluation.json"
+        self.evaluation_rows = self.folder / "evaluation.jsonl"
         self.report = self.folder / "report.html"
         self.log = self.folder / "train.log"
         self.trackers = self.folder / "trackers.json"

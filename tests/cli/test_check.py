@@ -166,3 +166,13 @@ def test_it_needs_no_weights(type_in, recipe, tmp_path, tiny_model_folder):
     assert (code, errors) == (0, "") and "1 row read, 1 kept" in output
     code, _, errors = type_in("train", path, f"model.source={bare}")
     assert code == 2 and "holds no *.safetensors weights" in errors
+
+
+def test_it_tells_what_of_the_model_is_trained(type_in, recipe):
+    path = recipe([chat("q", "a")])
+    words = " ".join(type_in("check", path)[1].split())
+    each = "2 q_proj, 2 k_proj, 2 v_proj, 2 o_proj, 2 gate_proj, 2 up_proj, 2 down_proj"
+    assert f"in adapters on 14 layers ({each})" in words
+    assert "left as it is: embed_tokens, lm_head, 5 norms" in words
+    code, _, errors = type_in("check", path, "adapter.targets=[nope]")
+    assert code == 2 and "names 'nope', which this model does not have" in " ".join(errors.split())

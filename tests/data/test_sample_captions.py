@@ -17,7 +17,12 @@ import build_captions as tool  # noqa: E402
 
 FOLDER = tool.SAMPLES
 TRAIN, TEST = tool.draw_scenes()
-SCENES = list(enumerate([*TRAIN, *TEST], start=1))
+SCENES = tool.numbered((TRAIN, TEST))
+BOARD_TRAIN, BOARD_TEST = tool.board_scenes()
+BOARDS = tool.numbered((BOARD_TRAIN, BOARD_TEST))
+SIDES = pytest.mark.parametrize(
+    ("train", "test"), [(TRAIN, TEST), (BOARD_TRAIN, BOARD_TEST)], ids=["images", "drawings"]
+)
 
 
 def rows_of(name: str) -> list[dict]:
@@ -26,40 +31,50 @@ def rows_of(name: str) -> list[dict]:
 
 
 def test_there_are_enough_pictures_and_they_are_small():
-    files = sorted((FOLDER / "images").iterdir())
-    assert [f"images/{file.name}" for file in files] == [tool.name_of(number) for number, _ in SCENES]
     assert len(TRAIN) >= 120 and len(TEST) >= 40
-    assert sum(file.stat().st_size for file in files) < 400_000
+    for folder, scenes in (("images", SCENES), (tool.DRAWINGS, BOARDS)):
+        files = sorted((FOLDER / folder).iterdir())
+        assert [f"{folder}/{file.name}" for file in files] == [
+            tool.name_of(number, folder) for number, _ in scenes
+        ]
+        assert sum(file.stat().st_size for file in files) < 400_000
 
 
+@pytest.mark.parametrize(
+    ("folder", "draw", "scenes"),
+    [("images", tool.picture, SCENES), (tool.DRAWINGS, tool.drawing, BOARDS)],
+    ids=["images", "drawings"],
+)
 @pytest.mark.parametrize("part", range(6))
-def test_the_pictures_are_what_the_tool_draws(part):
-    for number, scene in SCENES[part::6]:
-        with Image.open(FOLDER / tool.name_of(number)) as opened:
+def test_the_pictures_are_what_the_tool_draws(part, folder, draw, scenes):
+    for number, scene in scenes[part::6]:
+        with Image.open(FOLDER / tool.name_of(number, folder)) as opened:
             assert opened.size == (tool.SIZE, tool.SIZE)
             kept = np.asarray(opened.convert("RGB"), dtype=np.int16)
-        drawn = np.asarray(tool.picture(scene, number).convert("RGB"), dtype=np.int16)
+        drawn = np.asarray(draw(scene, number).convert("RGB"), dtype=np.int16)
         assert np.abs(kept - drawn).mean() < 1.0, (
             number
         )  # rounding at the edges, by another version of Pillow
 
 
 def test_the_files_are_what_the_tool_writes():
-    for name, text in tool.texts(SCENES).items():
+    for name, text in (tool.texts(SCENES) | tool.board_texts(BOARDS)).items():
         assert (FOLDER / name).read_bytes() == text.encode(), name
 
 
-def test_no_test_combination_was_trained_on_but_all_its_parts_were():
-    trained = {combination for scene in TRAIN for combination in scene.combinations()}
-    tested = {combination for scene in TEST for combination in scene.combinations()}
+@SIDES
+def test_no_test_combination_was_trained_on_but_all_its_parts_were(train, test):
+    trained = {combination for scene in train for combination in scene.combinations()}
+    tested = {combination for scene in test for combination in scene.combinations()}
     assert not trained & tested
     for axis in range(3):
         assert {combination[axis] for combination in tested} <= {combination[axis] for combination in trained}
 
 
-def test_no_scene_and_no_caption_is_on_both_sides():
-    assert len({scene for _, scene in SCENES}) == len(SCENES)
-    assert not {tool.caption(scene) for scene in TRAIN} & {tool.caption(scene) for scene in TEST}
+@SIDES
+def test_no_scene_and_no_caption_is_on_both_sides(train, test):
+    assert len({*train, *test}) == len(train) + len(test)
+    assert not {tool.caption(scene) for scene in train} & {tool.caption(scene) for scene in test}
 
 
 def test_the_paper_says_the_language():
@@ -92,6 +107,28 @@ def test_the_csv_and_the_conversations_agree():
     captions = [caption for _, caption in listed]
     assert sum("\n" in caption for caption in captions) >= 10
     assert sum(caption != caption.strip() for caption in captions) >= 10
+
+
+def test_the_captions_of_drawings_can_be_seen_on_them():
+    """No stray blanks, and of two captions that fit a pair always the same one; the others are as collected."""
+    rows = []
+    for side in ("train", "test"):
+        with (FOLDER / f"drawings_{side}.csv").open(encoding="utf-8", newline="") as file:
+            rows += [(row["image_path"], row["caption"]) for row in csv.DictReader(file)]
+    assert [path for path, _ in rows] == [tool.name_of(number, tool.DRAWINGS) for number, _ in BOARDS]
+    for _, caption in rows:
+        assert caption == " ".join(caption.split())
+        assert not [word for word in ("right of", "below", "右边有") if word in caption]
+
+
+def test_a_pair_is_told_from_one_end():
+    for _, scene in SCENES:
+        told = tool.told_from_one_end(scene)
+        assert set(told.combinations()) == set(scene.combinations()) and told.relation not in (
+            "to the right of",
+            "below",
+        )
+        assert tool.told_from_one_end(told) == told
 
 
 def test_foreign_paths_are_found_by_their_last_parts():

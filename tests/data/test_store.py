@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunesmith.data.schema import Place, Stretch, Strip
 from tunesmith.data.store import SPLIT, WHOLE, Draft, SampleStore, StoreWriter
-from tunesmith.segments import single_paths, tree_length, tree_targets
+from tunesmith.segments import Picture, single_paths, tree_length, tree_targets
 
 from .tiny import STEADY
 
@@ -101,6 +101,19 @@ def test_a_part_is_the_samples_chosen(path, rows, data):
     assert part.lengths.tolist() == store.lengths[chosen].tolist()
     assert list(part.column("prompt")) == [store[int(at)].prompt for at in chosen]
     assert part.select(np.arange(len(part))[::-1]).fingerprint() == store.select(chosen[::-1]).fingerprint()
+
+
+def test_pictures_stay_where_they_stand(tmp_path):
+    """In several strips, one file twice, and beside a sample that shows none."""
+    root = Strip([1, 9, 9, 2], (), None, (Picture(1, 2, "x.png"),))
+    child = Strip([9, 3, 9, 9, 4], (Stretch(4, 5, 1.0),), 0, (Picture(0, 1, "y.png"), Picture(2, 2, "x.png")))
+    shown = Draft((root, child), Place("f", 1, 1), images=("x.png", "y.png", "x.png"))
+    blind = Draft((Strip([1, 2], (Stretch(1, 2, 1.0),)),), Place("f", 2, 2))
+    store = stored(tmp_path / "s.arrow", [[blind], [shown], [blind]])
+    assert [sample.tree for sample in store] == [
+        tuple(strip.piece() for strip in draft.strips) for draft in (blind, shown, blind)
+    ]
+    assert store[1].images == shown.images
 
 
 def test_many_batches_are_one_store(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ EVALUATE = Evaluate(metrics=("poem_form",), prompts=("rain", "snow"))
 
 
 def test_samples_stand_side_by_side_with_their_scores():
-    found = before_after(EVALUATE, BASE, TUNED, {"snow"}, [POEM])
+    found = before_after(EVALUATE, BASE, TUNED, {("snow", ())}, [POEM])
     assert [(s["prompt"], s["base"], s["tuned"], s["trained_on"]) for s in found["samples"]] == [
         ("rain", BASE[0].text, TUNED[0].text, False),
         ("snow", BASE[1].text, TUNED[1].text, True),

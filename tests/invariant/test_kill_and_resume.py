@@ -25,7 +25,7 @@ def result_bytes(run: Path) -> str:
 def uninterrupted(command, tmp_path_factory, tiny_model_folder):
     """The recipe, its finished run, and how long the command took."""
     folder = tmp_path_factory.mktemp("whole")
-    recipe = write_recipe(folder, tiny_model_folder)
+    recipe = write_recipe(folder, tiny_model_folder, evaluate={"metrics": ["exact_match"]})
     durations = []
     for _ in range(2):
         began = time.monotonic()
@@ -40,6 +40,9 @@ def assert_same_end(run: Path, whole: Path) -> None:
     assert deterministic_columns(run / "metrics.jsonl") == deterministic_columns(whole / "metrics.jsonl")
     evidence = [json.loads((folder / "before_after.json").read_text("utf-8")) for folder in (run, whole)]
     assert evidence[0] == evidence[1]
+    for name in ("evaluation.json", "evaluation.jsonl"):  # both there, or neither
+        answers = [path.read_bytes() if (path := folder / name).exists() else None for folder in (run, whole)]
+        assert answers[0] == answers[1]
     assert (run / "report.html").is_file()
     assert not list(run.rglob("*.tmp"))
 

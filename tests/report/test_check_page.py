@@ -202,7 +202,6 @@ def found(train=None, held_out=None, pictures=()):
         (found(side(rows_read=1200, rows_dropped=1)), "train: 1 of 1,200 rows is dropped, and nothing is learned from it"),
         (found(side(rows_read=1, rows_dropped=1)), "train: 1 of 1 row is dropped"),
         (found(side(labels={"yes": 9})), "train: all rows have the same answer, 'yes'"),
-        (found(pictures=[1, 0, 2]), "the rows hold 3 pictures, and training on pictures is not possible yet"),
         (found(held_out=side(leaked={"rows": 3, "whole": 1, "first": [["e:1", "f:2"]]})),
          "3 of 9 held-out rows can be answered from memory: the same question is trained on, in 1 the answer too "
          "(e:1 is f:2)."),

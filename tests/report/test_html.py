@@ -21,7 +21,7 @@ from tunesmith.report.html import (
     verdict,
     write_report,
 )
-from tunesmith.rundir import RunDir, read_json, write_json
+from tunesmith.rundir import RunDir, read_json, write_json, write_json_lines
 
 VOID = {"meta", "img", "br", "hr", "link"}
 
@@ -126,6 +126,27 @@ def test_texts_are_escaped(run: RunDir, finished: Callable[[RunDir], RunDir]) ->
     Page(source)
 
 
+def test_held_out_rows_stand_beside_their_references(
+    run: RunDir, finished: Callable[[RunDir], RunDir]
+) -> None:
+    finished(run)
+    assert "Held-out rows" not in page(run).text
+    row = {
+        "place": "test.jsonl:3",
+        "prompt": "文本:" + "词" * 400 + "?",
+        "reference": "体育",
+        "base": "<b>?</b>",
+    }
+    write_json_lines(run.evaluation_rows, [row] * 3)  # as training leaves it
+    shown = page(run).text
+    assert "3 rows that were not trained on" in shown
+    assert shown.count("… " + "词" * 299 + "? 体育 <b>?</b> –") == 3
+    write_json_lines(run.evaluation_rows, [row | {"tuned": "科技"}] * 250)
+    shown = page(run).text
+    assert shown.count("体育 <b>?</b> 科技") == 200
+    assert "192 more rows" in shown and "and 50 more in evaluation.jsonl" in shown
+
+
 def test_a_run_that_has_just_begun(run: RunDir) -> None:
     text = page(run).text
     for words in (
@@ -175,6 +196,20 @@ def test_many_dropped_rows_are_counted_not_printed(run: RunDir) -> None:
     assert "and 19\u202f900 more in data.json" in text
     assert "rows.jsonl:100 " in text
     assert "rows.jsonl:101 " not in text
+
+
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ("{type: none, top_layers: 1}", "sft, the top layer"),
+        ("{type: none, top_layers: 4}", "sft, the top 4 layers"),
+        ("{type: none, unfreeze: {every: 5}}", "sft, all weights, unfrozen gradually"),
+        ("{type: lora, rank: 8, top_layers: 2}", "sft, LoRA, rank 8, the top 2 layers"),
+    ],
+)
+def test_what_was_trained_of_the_layers_is_said(run: RunDir, adapter: str, said: str) -> None:
+    run.recipe.write_text(f"name: some\nadapter: {adapter}\nmethod: {{name: sft}}\n", "utf-8")
+    assert f"{said} result" in page(run).text
 
 
 def test_full_tuning_and_a_result_elsewhere(run: RunDir, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def check(
         typer.echo(json.dumps(prepared.data.ledgers, ensure_ascii=False, indent=2))
         return
     warnings = _show_findings(prepared)
+    _show_what_learns(loaded, prepared)
     for sample in prepared.data.train[: _SHOWN_HERE if show is None else show]:
         _show_sample(prepared, sample)
     if html is not None:
@@ -75,8 +76,6 @@ def check(
 
 
 def _verdict(prepared: Prepared, warnings: int, command: str) -> str:
-    if prepared.data.train.pictures.any() or prepared.data.eval.pictures.any():
-        return "Training on pictures is not possible yet."
     if not warnings:
         return f"Nothing is wrong; start with: {command}"
     above = "the warning above" if warnings == 1 else f"the {warnings} warnings above"
@@ -164,6 +163,22 @@ def _show_findings(prepared: Prepared) -> int:
     for warning in warnings:
         _say(f"warning: {warning}", "yellow")
     return len(warnings)
+
+
+def _show_what_learns(recipe: Recipe, prepared: Prepared) -> None:
+    """What is trained of the model and what is not; nothing where that cannot be told without weights."""
+    from tunesmith.models.outline import outline
+
+    found = outline(
+        prepared.model_folder,
+        recipe.adapter,
+        prepared.new_tokens,
+        trust_remote_code=prepared.trust.model,
+    )
+    if found is not None:
+        _say("\nmodel:", "bold")
+        for line in found.lines():
+            _say(f"{_INDENT}{line}")
 
 
 def _show_ledger(side: str, ledger: dict[str, Any]) -> None:

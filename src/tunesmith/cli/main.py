@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from tunesmith import __version__
-from tunesmith.cli import check, compare, data, doctor, init, recipes, talk, train
+from tunesmith.cli import check, compare, data, doctor, init, models, plan, recipes, talk, train
 from tunesmith.errors import Interrupted, Problems, TunesmithError, no_room_is_a_work_error
 
 
@@ -35,7 +35,9 @@ VERBS = (
     Verb("doctor", "Begin", doctor.doctor),
     Verb("recipes", "Begin", recipes.app),
     Verb("data", "Begin", data.app),
+    Verb("models", "Begin", models.app),
     Verb("check", "Train", check.check),
+    Verb("plan", "Train", plan.plan),
     Verb("train", "Train", train.train),
     Verb("resume", "Train", train.resume),
     Verb("compare", "Look and talk", compare.compare),

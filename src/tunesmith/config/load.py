@@ -323,6 +323,11 @@ def _paths_in(plain: dict[str, Any]) -> Iterator[words.Path]:
         if isinstance(plain["data"][part], list):
             for index in range(len(plain["data"][part])):
                 yield from [("data", part, index, "path"), ("data", part, index, "images")]
+    for index, prompt in enumerate(plain["evaluate"]["prompts"]):
+        if isinstance(prompt, dict):
+            yield from (
+                ("evaluate", "prompts", index, "image", number) for number in range(len(prompt["image"]))
+            )
     for index, tracker in enumerate(plain["track"]):
         yield from (
             ("track", index, name, "folder") for name, options in tracker.items() if "folder" in options

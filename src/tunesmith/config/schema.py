@@ -1,6 +1,6 @@
-"""The recipe: one frozen, typed value that every verb reads. All defaults live here.
+"""The recipe: one frozen, typed value that every verb reads. All defaults live here and in model.py beside it.
 
-A field's `description` is its documentation: docs/recipe.md is generated from this file, and a test compares the two.
+A field's `description` is its documentation: docs/recipe.md is generated from these files, and a test compares the two.
 Types are strict — `rank: "16"` is an error, not a guess — and an unknown key is an error with the nearest name.
 """
 
@@ -9,124 +9,14 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from tunesmith.config.block import BUDGET_PATTERN, Block, none_in_words, one_is_a_list, tuple_of_list
+from tunesmith.config.model import Adapter as Adapter
+from tunesmith.config.model import Model as Model
+from tunesmith.config.model import Unfreeze as Unfreeze
 
 NAME_PATTERN = r"^[\w][\w.\- ]*$"
-
-
-def _tuple_of_list(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _one_is_a_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str | dict) else _tuple_of_list(value)
-
-
-def _none_in_words(value: Any) -> Any:
-    """YAML's null is `null`; people write `none`, which would otherwise be a file of that name."""
-    return None if value == "none" else value
-
-
-class Block(BaseModel):
-    """What all blocks share: frozen, strict, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Model(Block):
-    """Which model, and how it is held in memory."""
-
-    source: str = Field(
-        min_length=1,
-        description="A Hugging Face hub id (`owner/name`, `hf:` before it if you like), `ms:owner/name` on ModelScope, a "
-        "local folder, or `builtin:nano`.",
-    )
-    revision: str | None = Field(None, description="The hub's revision (a branch, tag or commit).")
-    cache_dir: str | None = Field(
-        None, description="Where downloaded models are kept; the hub's own cache if unset."
-    )
-    trust_remote_code: bool = Field(
-        False, description="Run Python code that the model's folder brings along."
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto",
-        description="The type of compute and of frozen weights; trainable weights are always fp32. "
-        "`auto`: bf16 on CUDA devices that have it, else fp32. fp16 needs CUDA.",
-    )
-    quantize: Literal["none", "nf4", "bnb8", "keep"] = Field(
-        "none",
-        description="Storage of frozen weights, experts too. `nf4`: 4 bits with double quantisation, `bnb8`: 8 bits (both "
-        "by bitsandbytes, on CUDA or a CPU). `keep`: as a checkpoint that comes quantised holds them. `none`: in "
-        "`precision`; a checkpoint in MXFP4 is unpacked.",
-    )
-    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
-        "auto", description="`auto` takes CUDA, then MPS, then CPU."
-    )
-    device_map: Literal["none", "auto"] = Field(
-        "none",
-        description="`auto` lays the layers over all GPUs, as much on each as fits, and the rest in the CPU's memory: for "
-        "models that one GPU does not hold.",
-    )
-    max_memory: dict[int | Literal["cpu"], str] | None = Field(
-        None,
-        description="With `device_map: auto`, the most for each: GPUs by number, and `cpu`, such as `{0: 20GB, 1: 7GB, "
-        "cpu: 40GB}`; unset: what is free.",
-    )
-    new_tokens: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
-        (),
-        description="Tokens to add to the vocabulary. Their embeddings are trained, with LoRA too; those of the other "
-        "tokens stay as they are.",
-    )
-
-
-class Unfreeze(Block):
-    """Gradual unfreezing: the top layers learn first."""
-
-    every: Annotated[int, Field(ge=1)] | Literal["epoch"] = Field(
-        "epoch", description="Steps, or epochs, after which more layers begin to learn."
-    )
-    layers: int = Field(1, ge=1, description="How many layers more each time, from the top down.")
-
-
-class Adapter(Block):
-    """What is trained: a LoRA adapter, or the weights themselves."""
-
-    type: Literal["lora", "none"] = Field(
-        "lora", description="`none` trains the weights themselves: all, or those of the `top_layers`."
-    )
-    rank: int = Field(16, ge=1, description="LoRA's r.")
-    alpha: float = Field(
-        32, gt=0, description="LoRA's alpha; the update is scaled by alpha / rank, under `rslora` by alpha / sqrt(rank)."
-    )
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before LoRA's first matrix.")
-    targets: str | Annotated[tuple[str, ...], BeforeValidator(_tuple_of_list)] = Field(
-        "all-linear",
-        description="What to adapt: a list of module names, a regular expression for whole names, or `all-linear`: every "
-        "linear layer but the head and the vision tower.",
-    )
-    vision: bool = Field(False, description="`all-linear` takes in the vision tower too.")
-    rslora: bool = Field(False, description="Rank-stabilised LoRA: scaled by alpha / sqrt(rank).")
-    dora: bool = Field(False, description="DoRA: magnitude and direction of the weights learn apart.")
-    init: Literal["lora", "pissa", "olora"] = Field(
-        "lora",
-        description="How the matrices begin: `lora` as no change; `pissa` from the largest singular values, `olora` from "
-        "a QR decomposition of the weights. The saved adapter fits the original base in each case.",
-    )
-    lr_ratio: float | None = Field(
-        None, gt=0, description="LoRA+: the second matrix (B) learns at this many times the learning rate; 16 is usual."
-    )
-    modules_to_save: Annotated[tuple[str, ...], BeforeValidator(_tuple_of_list)] = Field(
-        (), description="Modules that are trained whole beside the adapter and saved with it, such as `embed_tokens`."
-    )
-    top_layers: int | None = Field(
-        None, ge=1, description="Train the top layers only, this many; with LoRA, their adapters only."
-    )
-    unfreeze: Unfreeze | None = Field(
-        None,
-        description="Gradual unfreezing: begin with the `top_layers` (1 if unset) and take in more on a schedule, "
-        "`{every: 50, layers: 1}`, down to the first.",
-    )
-    start: str | None = Field(None, description="An adapter folder or a run to go on from.")
 
 
 class Source(Block):
@@ -153,7 +43,7 @@ class Source(Block):
         None,
         description="The instruction of a classification, entities or caption task; each has one of its own.",
     )
-    labels: Annotated[tuple[str, ...] | None, BeforeValidator(_tuple_of_list)] = Field(
+    labels: Annotated[tuple[str, ...] | None, BeforeValidator(tuple_of_list)] = Field(
         None, description="The names of the labels 0, 1, ... of a file with numbers, or those that may occur."
     )
     images: str | None = Field(
@@ -165,7 +55,7 @@ class Source(Block):
 
 Sources = Annotated[
     tuple[Annotated[Source, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)], ...],
-    BeforeValidator(_one_is_a_list),
+    BeforeValidator(one_is_a_list),
 ]
 
 
@@ -175,7 +65,7 @@ class Data(Block):
     train: Sources = Field(
         min_length=1, description="Files: a path, or `{path, format, ...}`, or a list of these."
     )
-    eval: Annotated[Annotated[float, Field(gt=0, lt=1)] | Sources | None, BeforeValidator(_none_in_words)] = (
+    eval: Annotated[Annotated[float, Field(gt=0, lt=1)] | Sources | None, BeforeValidator(none_in_words)] = (
         Field(None, description="The held-out part: a share of the rows such as 0.1, or files like `train`.")
     )
     system: str | None = Field(
@@ -210,7 +100,7 @@ class Data(Block):
         description="Special tokens that stand in a message, such as `<|im_end|>`: read as plain text, which "
         "cannot forge a turn, or as the tokens they name.",
     )
-    image_size: Annotated[tuple[int, int] | None, BeforeValidator(_tuple_of_list)] = Field(
+    image_size: Annotated[tuple[int, int] | None, BeforeValidator(tuple_of_list)] = Field(
         None,
         description="Resize pictures to this width and height in pixels; unset: as the model's processor does.",
     )
@@ -275,7 +165,7 @@ class Train(Block):
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
         "adamw", description="AdamW, or bitsandbytes' AdamW with 8-bit state."
     )
-    betas: Annotated[tuple[float, float], BeforeValidator(_tuple_of_list)] = Field(
+    betas: Annotated[tuple[float, float], BeforeValidator(tuple_of_list)] = Field(
         (0.9, 0.999), description="AdamW's decay rates of the two moments."
     )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay; biases and norms are exempt.")
@@ -304,7 +194,7 @@ class Train(Block):
     )
     memory_budget: str = Field(
         "auto",
-        pattern=r"^(auto|\d+(\.\d+)?\s?[KMGT]i?B)$",
+        pattern=BUDGET_PATTERN,
         description="What training may take of the device's memory, such as `8GB`; `auto`: what is free when it begins, "
         "less a reserve. `tunesmith plan` shows what it is needed for.",
     )
@@ -348,14 +238,27 @@ class Generation(Block):
     )
 
 
+class PicturePrompt(Block):
+    """A question about pictures."""
+
+    text: str = Field(
+        description="The question; `<image>` in it says where a picture stands, else it stands in front."
+    )
+    image: Annotated[tuple[str, ...], BeforeValidator(one_is_a_list)] = Field(
+        min_length=1, description="The picture's file, or a list of files."
+    )
+
+
 class Evaluate(Block):
     """The evidence: what is asked before and after training, and how answers are scored."""
 
-    metrics: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
-        (), description="Metrics of the before/after answers: `poem_form`."
+    metrics: Annotated[tuple[str, ...], BeforeValidator(one_is_a_list)] = Field(
+        (),
+        description="Scores, before and after: `poem_form` of the answers to `prompts`; `accuracy`, `exact_match`, "
+        "`ner_f1` and `keyword_recall` of answers to held-out rows, compared with theirs.",
     )
-    prompts: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
-        (), description="Questions asked of the base model and of the tuned one."
+    prompts: Annotated[tuple[str | PicturePrompt, ...], BeforeValidator(one_is_a_list)] = Field(
+        (), description="Questions asked of the base model and of the tuned one: texts, or `{text, image}`."
     )
     rows: int = Field(
         200,
@@ -444,7 +347,7 @@ class Recipe(Block):
         Evaluate(), description="The evidence: what is asked before and after, and the scores."
     )
     track: Annotated[
-        tuple[Annotated[Tracker, BeforeValidator(_tracker_by_name)], ...], BeforeValidator(_one_is_a_list)
+        tuple[Annotated[Tracker, BeforeValidator(_tracker_by_name)], ...], BeforeValidator(one_is_a_list)
     ] = Field((), description="Trackers besides the run folder; none by default.")
     run: Run = Field(Run(), description="Where things are written.")
 
@@ -457,6 +360,33 @@ class Recipe(Block):
         if self.adapter.type == "none" and self.adapter.start:
             raise ValueError(
                 "adapter.start goes with adapter.type: lora; for full tuning name the model as model.source"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _model_and_adapter_fit_together(self) -> Recipe:
+        model, adapter = self.model, self.adapter
+        if adapter.init != "lora" and model.quantize != "none":
+            raise ValueError(
+                f"adapter.init: {adapter.init} takes the weights apart, which needs model.quantize: none"
+            )
+        if adapter.init != "lora" and model.device_map != "none":
+            raise ValueError(
+                f"adapter.init: {adapter.init} needs the weights in one place: model.device_map: none"
+            )
+        if adapter.dora and model.quantize == "keep":
+            raise ValueError("adapter.dora needs weights that can be unpacked, not model.quantize: keep")
+        if model.max_memory is not None and model.device_map == "none":
+            raise ValueError("model.max_memory goes with model.device_map: auto")
+        if adapter.type == "none" and model.quantize != "none":
+            raise ValueError(
+                f"full tuning changes the weights, which cannot be done in model.quantize: {model.quantize}; set "
+                "quantize: none, or adapter.type: lora"
+            )
+        if model.new_tokens and adapter.type == "none" and adapter.top_layers and not adapter.unfreeze:
+            raise ValueError(
+                "model.new_tokens need embeddings that learn, and adapter.top_layers freezes them; leave one of them "
+                "out, or use adapter.type: lora"
             )
         return self
 

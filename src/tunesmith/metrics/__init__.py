@@ -6,18 +6,34 @@ To add one, write a file with a function `Answers -> {name: number}` and a line 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from tunesmith.errors import InputError
+from tunesmith.metrics.accuracy import accuracy
 from tunesmith.metrics.answers import Answers, answer_facts
+from tunesmith.metrics.exact_match import exact_match
+from tunesmith.metrics.keyword_recall import keyword_recall
+from tunesmith.metrics.ner_f1 import ner_f1
 from tunesmith.metrics.poem_form import poem_form
 
-__all__ = ["METRICS", "Answers", "answer_facts", "metric_named", "score"]
+__all__ = ["METRICS", "Answers", "Metric", "answer_facts", "metric_named", "score", "those_that_compare"]
 
-Metric = Callable[[Answers], dict[str, float]]
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: `numbers` of answers; `compares` where it needs to know what each answer should have been."""
+
+    numbers: Callable[[Answers], dict[str, float]]
+    compares: bool
+
 
 METRICS: dict[str, Metric] = {
-    "poem_form": poem_form,
+    "poem_form": Metric(poem_form, compares=False),
+    "accuracy": Metric(accuracy, compares=True),
+    "exact_match": Metric(exact_match, compares=True),
+    "ner_f1": Metric(ner_f1, compares=True),
+    "keyword_recall": Metric(keyword_recall, compares=True),
 }
 
 
@@ -38,13 +54,23 @@ def metric_named(name: str) -> Metric:
     return METRICS[name]
 
 
+def those_that_compare(names: Iterable[str], *, compare: bool = True) -> tuple[str, ...]:
+    """Of the named metrics, those that compare with references, or (`compare` false) those that do not.
+
+    Raises:
+        InputError: there is no metric of that name.
+    """
+    return tuple(name for name in names if metric_named(name).compares is compare)
+
+
 def score(names: Iterable[str], answers: Answers) -> dict[str, float]:
     """The numbers of the named metrics, then the facts that every set of answers has (`answer_facts`).
 
     Raises:
         InputError: there is no metric of that name.
+        ValueError: a metric compares with references, and the answers have none.
     """
     numbers: dict[str, float] = {}
     for metric in [metric_named(name) for name in names]:
-        numbers |= metric(answers)
+        numbers |= metric.numbers(answers)
     return numbers | answer_facts(answers.token_counts, answers.ended)

@@ -92,7 +92,7 @@ def page_of(
         ledgers=[(side, ledger) for side, ledger in data.ledgers.items() if ledger],
         samples=_samples(data.train, renderer, show, seed),
         plan=plan,
-        command=None if data.train.pictures.any() or data.eval.pictures.any() else command,
+        command=command,
     )
 
 
@@ -141,12 +141,6 @@ def formats_and_notes(data: DataSet) -> tuple[list[Row], list[str]]:
 def warnings_of(data: DataSet) -> list[str]:
     """What a user should look at before training, a sentence each."""
     warnings = []
-    pictures = int(data.train.pictures.sum()) + int(data.eval.pictures.sum())
-    if pictures:
-        warnings.append(
-            f"the rows hold {counted(pictures, 'picture')}, and training on pictures is not possible yet: "
-            "`tunesmith train` refuses this recipe"
-        )
     held_out = data.ledgers.get("eval") or {}
     leaked = held_out.get("leaked")
     if leaked and leaked["rows"]:

@@ -16,9 +16,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from tunesmith.rundir import RunDir, read_json, write_bytes
+from tunesmith.rundir import RunDir, read_json, read_json_lines, write_bytes
 
 _DROPPED_SHOWN = 100  # more are in data.json
+_HELD_OUT_SHOWN = 200  # more are in evaluation.jsonl
+_QUESTION_SHOWN = 300  # characters; the end of a long question says what is asked
 # True of answers to anything; a verdict names them only where nothing says more.
 _FACTS = ("mean tokens", "end token rate")
 
@@ -44,6 +46,8 @@ class Page:
     verdict: str | None
     samples: list[dict[str, Any]]
     scores: list[Score]
+    held_out: list[dict[str, Any]]
+    held_out_shown: int
     curve: str | None  # a PNG in base64
     summary: list[Row]
     ledgers: list[tuple[str, dict[str, Any]]]
@@ -85,6 +89,8 @@ def page_of(run: RunDir) -> Page:
         verdict=verdict(scores, lines),
         samples=before_after.get("samples") or [],
         scores=score_table(scores),
+        held_out=held_out_rows(read_json_lines(run.evaluation_rows)),
+        held_out_shown=_HELD_OUT_SHOWN,
         curve=base64.b64encode(run.curve.read_bytes()).decode() if run.curve.exists() else None,
         summary=summary_of(lines),
         ledgers=[(side, data[side]) for side in ("train", "eval") if data.get(side)],
@@ -110,11 +116,21 @@ def headline_facts(recipe: dict[str, Any], result: Path | None) -> list[Row]:
         facts.append(("model", str(source)))
     if recipe:
         adapter = recipe.get("adapter") or {}
-        full = adapter.get("type") == "none"
-        how = "all weights" if full else f"LoRA, rank {adapter['rank']}" if "rank" in adapter else "LoRA"
-        facts.append(("method", f"{(recipe.get('method') or {}).get('name', 'sft')}, {how}"))
+        facts.append(("method", f"{(recipe.get('method') or {}).get('name', 'sft')}, {_trained(adapter)}"))
     facts.append(("result", str(result) if result else "none yet"))
     return facts
+
+
+def _trained(adapter: dict[str, Any]) -> str:
+    """What the recipe's adapter block trains, in a few words."""
+    full = adapter.get("type") == "none"
+    how = "all weights" if full else f"LoRA, rank {adapter['rank']}" if "rank" in adapter else "LoRA"
+    if adapter.get("unfreeze"):
+        return how + ", unfrozen gradually"
+    if (top := adapter.get("top_layers")) is None:
+        return how
+    layers = "the top layer" if top == 1 else f"the top {top} layers"
+    return layers if full else f"{how}, {layers}"
 
 
 def verdict(scores: dict[str, Any], lines: list[dict[str, Any]]) -> str | None:
@@ -129,6 +145,16 @@ def verdict(scores: dict[str, Any], lines: list[dict[str, Any]]) -> str | None:
         if len(losses) > 1:
             return f"{label} {losses[0]:.3g} → {losses[-1]:.3g}"
     return None
+
+
+def held_out_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of evaluation.jsonl with long questions cut to their end."""
+    return [
+        line | {"prompt": "… " + line["prompt"][-_QUESTION_SHOWN:]}
+        if len(line["prompt"]) > _QUESTION_SHOWN
+        else line
+        for line in lines
+    ]
 
 
 def score_table(scores: dict[str, Any]) -> list[Score]:
@@ -228,7 +254,9 @@ def commands_for(run: RunDir, finished: bool, samples: list[dict[str, Any]]) -> 
     short = [
         sample["prompt"]
         for sample in samples
-        if len(sample["prompt"]) <= 60 and not set(sample["prompt"]) & set('"$`\\!<>&|%\n')
+        if "image" not in sample
+        and len(sample["prompt"]) <= 60
+        and not set(sample["prompt"]) & set('"$`\\!<>&|%\n')
     ]
     question = short[0] if short else "..."
     return [

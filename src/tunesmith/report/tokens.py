@@ -91,7 +91,7 @@ def _without_the_middle(stretches: list[Shown]) -> list[Shown]:
 def _stretches(piece: Piece, renderer: Renderer, sample: Sample) -> Iterator[Shown]:
     """The piece cut where the weight or the kind of token changes, and plain text token by token."""
     special = renderer.encoder.special_ids
-    picture = _picture_id(renderer)
+    picture = renderer.picture_id
     weights = list(piece.weights)
     if piece.parent is None:
         weights[0] = 0.0  # nothing stands in front of it that it could be predicted from
@@ -141,13 +141,6 @@ class _TextOf:
     def _behind(self, ids: tuple[int, ...]) -> str:
         start, whole = self._decode(self._before) if self._before else "", self._decode(self._before + ids)
         return whole[len(start) :] if whole.startswith(start) else self._decode(ids)
-
-
-def _picture_id(renderer: Renderer) -> int | None:
-    if renderer.images is None:
-        return None
-    added = renderer.tokenizer.added_tokens_decoder
-    return next((token for token, kind in added.items() if kind.content == renderer.images.token), None)
 
 
 def _pictures(

@@ -1,0 +1,28 @@
+"""Shuffled labels: the same rows with classes that say nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+# tools/ holds scripts, not a package: its files import each other by bare name, as Python runs scripts.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from shuffle_labels import shuffled
+
+LINES = [
+    json.dumps({"text": f"t{n}", "category": ["体育", "财经", "文化"], "output": "体育"}, ensure_ascii=False)
+    for n in range(300)
+]
+
+
+def test_a_class_is_drawn_from_those_that_the_row_offers_and_the_rest_stays():
+    rows = [json.loads(line) for line in shuffled(LINES, 0)]
+    assert [row | {"output": "体育"} for row in rows] == [json.loads(line) for line in LINES]
+    counts = [sum(row["output"] == label for row in rows) for label in ("体育", "财经", "文化")]
+    assert sum(counts) == 300 and min(counts) > 70
+
+
+def test_the_same_seed_draws_the_same():
+    assert shuffled(LINES, 3) == shuffled(LINES, 3) != shuffled(LINES, 4)
