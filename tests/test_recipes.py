@@ -231,8 +231,11 @@ FILES = {
     "query_response": {"chats/query_response.jsonl": {}},
     "preference": {f"preference/{file}": {} for file in ("train.json", "test.json", "prompt.jsonl", "messages.jsonl", "sharegpt.json")},
     "labelled": {"preference/kto.jsonl": {}},
-    "classification": {"news/train.jsonl": {}, "news/test.jsonl": {}},
-    "ner": {"ner/ccfbdci.jsonl": {}, "ner/test.jsonl": {}, "ner/train_with_errors.jsonl": {"on_bad_row": "skip"}},
+    "classification": {f"news/{file}.jsonl": {} for file in ("train", "test", "topics_train", "topics_test")},
+    "ner": {
+        **{f"ner/{file}.jsonl": {} for file in ("ccfbdci", "test", "names_train", "names_test")},
+        "ner/train_with_errors.jsonl": {"on_bad_row": "skip"},
+    },
     "qa_keywords": {"qa/dataset.json": {}, "qa/test.json": {}},
     "poetry": {"poetry/quatrains.json": {}, "poetry/training_data.json": {}},
     "text": {f"book/{file}": {} for file in ("clockmender.pdf", "clockmender.md", "lightkeeper.pdf", "lightkeeper.md")},

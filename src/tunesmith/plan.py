@@ -6,6 +6,7 @@ that settles how many layers are recomputed when training begins.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from tunesmith.train.dry_run import CannotPretend
 from tunesmith.train.environment import choose_compute, choose_row_tokens, settle_determinism
 from tunesmith.train.memory_plan import MemoryPlan, Needs, Setting
 from tunesmith.train.rows import PlannedRows, planned_rows, rows_of
+
+_BUSY = 0.5  # of the cores, from which on the timing of a small piece is taken to suffer
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Times:
     training: float
     evaluations: float
     answers: float  # at most: answers may end before their longest
+    others_ran: (
+        bool  # other programs kept much of the machine busy meanwhile, so that all of this may be too long
+    )
 
     @property
     def total(self) -> float:
@@ -236,6 +242,7 @@ def _times(
     recipe: Recipe, setting: Setting, prepared: Prepared, rows: PlannedRows, memory: MemoryPlan
 ) -> Times:
     trainable = memory.step.none.trainable / 4  # fp32
+    busy = setting.device == "cpu" and _others_run()
     speed = calibrate(recipe, setting, rows.heaviest, trainable)
     steps = [speed.step(update, memory.recomputed) for update in rows.updates]
     step, total = sum(steps) / len(steps), rows.schedule.total_steps
@@ -246,7 +253,15 @@ def _times(
         step * total,
         _evaluations(recipe, setting, prepared, rows, speed),
         2 * len(recipe.evaluate.prompts) * recipe.evaluate.generation.max_new_tokens * speed.token,
+        busy,
     )
+
+
+def _others_run() -> bool:
+    """Whether more than about half of the cores were at work in the last minute; this process has only just begun."""
+    if not hasattr(os, "getloadavg"):  # Windows
+        return False
+    return os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
 
 
 def _evaluations(

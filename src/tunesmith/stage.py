@@ -106,7 +106,13 @@ def prepare(
     trust = code_to_run(folder, model.source, allowed=model.trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust.tokenizer)
     check_vocabulary(folder, tokenizer)
-    check_adapter(folder, recipe.adapter, packed=model.quantize != "none", trust_remote_code=trust.model)
+    check_adapter(
+        folder,
+        recipe.adapter,
+        packed=model.quantize != "none",
+        recomputed=recipe.train.gradient_checkpointing,
+        trust_remote_code=trust.model,
+    )
     new_tokens = add_tokens(tokenizer, model.new_tokens)
     template = template_named(recipe.data.template) if recipe.data.template else None
     eyes = picture_tokens(folder, tokenizer, recipe.data.image_size)

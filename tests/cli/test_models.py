@@ -87,7 +87,9 @@ def test_download_of_a_revision(net, files, capsys):
     ("arguments", "told"),
     [
         (["o/none"], "the hub has no model o/none"),
-        (["builtin:nano"], "'builtin:nano' names no model of a hub; expected owner/name or ms:owner/name"),
+        (["builtin:giant"], "there is no embedded model 'builtin:giant'"),
+        (["builtin:nano", "-o", "there"], "on this machine already, so nothing is downloaded to there"),
+        (["./none"], "there is no folder ./none"),
         (["o/n", "--revision", "v9"], "o/n has no revision 'v9'; expected a branch, a tag or a commit"),
         (["o/n", "-o", "file"], "file is a file; expected a folder"),
         (["o/n", "--cache-dir", "file"], "file is a file; expected a folder"),
@@ -99,6 +101,22 @@ def test_what_cannot_be_downloaded_is_told(net, files, tmp_path, capsys, argumen
     assert main(["models", "download", *arguments]) == 2
     assert told in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine" and net.paths() == []
+
+
+def test_what_is_here_already_is_not_downloaded(net, files, tmp_path, capsys):
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    for name, content in files.items():
+        (tmp_path / "own" / "model" / name).write_bytes(content)
+    for source, named in (("builtin:nano", "builtin:nano"), ("own/model", str(tmp_path / "own" / "model"))):
+        told = run(capsys, "download", source)
+        assert f"{source} is here already: nothing to download" in told
+        assert load(str(recipe_of(told, tmp_path))).model.source == named
+    assert net.paths() == []
+
+
+def test_list_of_a_folder_that_is_not_there(tmp_path, capsys):
+    assert main(["models", "list", "--cache-dir", str(tmp_path / "typo")]) == 2
+    assert f"there is no folder {tmp_path / 'typo'}" in capsys.readouterr().err
 
 
 def test_list_says_what_is_here_and_what_is_half_here(net, files, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,17 @@ def test_no_weights_are_needed_and_their_download_is_counted(tmp_path, tiny_mode
     found = planned(write_recipe(tmp_path, bare), "--no-time", capsys=capsys)
     assert found["fits"] is True and found["time"] is None
     assert found["disk"]["model"] > 0
+
+
+def test_work_of_others_is_told_where_it_may_make_the_time_too_long(
+    tmp_path, tiny_model_folder, monkeypatch, capsys
+):
+    recipe = write_recipe(tmp_path, tiny_model_folder)
+    for load_average, told in ((0.0, False), (1000.0, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda now=load_average: (now, 0.0, 0.0), raising=False)
+        assert planned(recipe, capsys=capsys)["time"]["other_work_ran"] is told
+        assert main(["plan", str(recipe)]) == 0
+        assert ("other work is running on this machine" in capsys.readouterr().out) is told
 
 
 def test_what_does_not_fit_comes_with_changes_each_with_its_peak(tmp_path, tiny_model_folder, capsys):
@@ -96,9 +108,25 @@ def test_time_is_foreseen_where_the_padding_token_is_among_the_last(tmp_path, qu
     assert found["time"]["step"] > 0
 
 
+def model_that_reads_its_numbers(folder: Path) -> Path:
+    """Experts that are run one by one, each for the tokens that it is given; a dry run does not have these."""
+    config = build("gpt-oss", folder) / "config.json"
+    content = json.loads(config.read_text("utf-8")) | {"experts_implementation": "eager"}
+    config.write_text(json.dumps(content), "utf-8")
+    return folder
+
+
+def test_a_mixture_of_experts_is_foreseen_in_fp32(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, build("gpt-oss", tmp_path / "model"), data={"max_length": 512})
+    found = planned(recipe, "--no-time", "model.precision=fp32", capsys=capsys)
+    assert found["unforeseen"] is None and found["peak_bytes"] > 0
+
+
 def test_what_cannot_be_foreseen_is_said_in_one_sentence(tmp_path):
     """In a process of its own: PyTorch writes tracebacks of its own past what a test captures."""
-    recipe = write_recipe(tmp_path, build("gpt-oss", tmp_path / "model"), data={"max_length": 512})
+    recipe = write_recipe(
+        tmp_path, model_that_reads_its_numbers(tmp_path / "model"), data={"max_length": 512}
+    )
     command = [sys.executable, "-m", "tunesmith", "plan", str(recipe), "--no-time"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0

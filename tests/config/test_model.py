@@ -7,7 +7,9 @@ import pytest
 from tunesmith.config.load import dump, load
 from tunesmith.errors import InputError
 
-RECIPE = "name: a\nmodel: {source: builtin:nano, device_map: auto, max_memory: %s}\ndata: {train: poems.json}\n"
+RECIPE = (
+    "name: a\nmodel: {source: builtin:nano, device_map: auto, max_memory: %s}\ndata: {train: poems.json}\n"
+)
 
 
 def written(folder, max_memory: str) -> str:

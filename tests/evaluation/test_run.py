@@ -16,6 +16,7 @@ from tunesmith.config.schema import Evaluate, Generation, Recipe
 from tunesmith.data.schema import Message
 from tunesmith.errors import InputError
 from tunesmith.evaluation.run import (
+    HeldOutRow,
     answer_rows,
     check_metrics,
     evaluation,
@@ -26,6 +27,7 @@ from tunesmith.evaluation.run import (
     told,
 )
 from tunesmith.infer.speaker import Reply
+from tunesmith.segments import Picture
 from tunesmith.stage import prepare
 
 QA = [{"question": f"What is {n}?", "answer_keywords": [f"it, {n}", "so"]} for n in range(7)]
@@ -138,6 +140,13 @@ def test_the_bases_answers_are_taken_from_an_earlier_start_only_for_the_same_row
     assert stored_base(lines[:4], rows) is None
     assert stored_base(lines[::-1], rows) is None
     assert stored_base([], rows) is None
+
+
+def test_a_line_names_the_pictures_of_its_row():
+    shown = [(), (Picture(1, 2, "/x/a.png"),), (Picture(1, 2, "/x/a.png"), Picture(5, 2, "/x/b.png"))]
+    rows = [HeldOutRow(f"r.jsonl:{at}", "?", "!", (), (1, 2), pictures) for at, pictures in enumerate(shown)]
+    lines = evaluation_rows(rows, [Reply("no", 1, True)] * 3, None)
+    assert [line.get("image") for line in lines] == [None, "/x/a.png", ["/x/a.png", "/x/b.png"]]
 
 
 REFUSED = {

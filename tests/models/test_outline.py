@@ -66,10 +66,11 @@ def test_the_count_is_that_of_the_model_with_its_weights(stand_in, family, kind)
         ("llama", Adapter(targets=("q_proj",), modules_to_save=("lm_head",)), "2 layers (2 q_proj)",
          "embed_tokens, 2 k_proj, 2 v_proj, 2 o_proj, 2 gate_proj, 2 up_proj, 2 down_proj, 5 norms"),
         ("gpt-oss", Adapter(), "8 layers (2 q_proj, 2 k_proj, 2 v_proj, 2 o_proj)",
-         "embed_tokens, lm_head, 2 self_attn.sinks, 2 routers, the experts' weights 2 experts.gate_up_proj, 2 "
-         "experts.down_proj (no linear layers; adapter.targets can name them), 5 norms"),
+         "embed_tokens, lm_head, 2 self_attn.sinks, 2 routers, the experts' weights (2 experts.gate_up_proj, "
+         "2 experts.down_proj: no linear layers, adapter.targets can name them), 5 norms"),
         ("gpt-oss", Adapter(targets=("experts.down_proj",)), "2 layers (2 down_proj)", None),
-        ("qwen2-vl", Adapter(), None, "the vision tower (16 layers), embed_tokens, lm_head, 5 norms"),
+        ("qwen2-vl", Adapter(), None, "the vision tower (16 modules), embed_tokens, lm_head, 5 norms"),
+        ("qwen2-vl", Adapter(vision=True), None, "the other 6 modules of the vision tower, embed_tokens, lm_head, 5 norms"),
         ("llama", Adapter(type="none"), "", ""),
     ],
 )  # fmt: skip
@@ -79,8 +80,25 @@ def test_it_says_what_is_adapted_and_what_is_not(stand_in, family, adapter, adap
     if adapted is not None:
         assert found.adapted == adapted
     if left is not None:
-        left_out = sorted(found.left_out.replace("2 experts.down_proj (", "(").split(", "))
-        assert left_out == sorted(left.replace("2 experts.down_proj (", "(").split(", "))
+        assert sorted(found.left_out.split(", ")) == sorted(left.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("family", "adapter", "trained", "left"),
+    [
+        ("llama", Adapter(type="none", top_layers=1), "the top layer of 2, and the final norm",
+         "embed_tokens, lm_head, the layer below"),
+        ("llama", Adapter(targets=("q_proj",), top_layers=1), "in adapters on 1 layer (q_proj) of the top layer of 2",
+         "embed_tokens, lm_head, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, 3 norms, the layer below"),
+        ("gpt-oss", Adapter(type="none", top_layers=2), "the top 2 layers of 2, and the final norm",
+         "embed_tokens, lm_head"),
+    ],
+)  # fmt: skip
+def test_the_layers_that_learn_are_told_from_those_below(stand_in, family, adapter, trained, left):
+    found = outline(stand_in(family), adapter)
+    assert found is not None
+    assert found.lines()[0].split("%), ")[1] == trained
+    assert sorted(found.left_out.split(", ")) == sorted(left.split(", "))
 
 
 def test_nothing_is_said_of_a_model_that_cannot_be_built_without_weights(stand_in, tmp_path):
@@ -104,3 +122,27 @@ def test_a_name_that_the_model_lacks_is_found_without_weights(stand_in):
         check_adapter(stand_in("gpt-oss"), experts, packed=True)
     with pytest.raises(InputError, match="this model has 2 layers"):
         check_adapter(stand_in("llama"), Adapter(type="none", top_layers=3))
+
+
+@pytest.mark.parametrize(
+    ("family", "adapter", "there"),
+    [
+        ("llama", Adapter(), 2),
+        ("llama", Adapter(start="somewhere"), 2),
+        ("qwen2-vl", Adapter(), 2),
+        ("qwen2-vl", Adapter(vision=True), 4),
+        ("qwen2-vl", Adapter(type="none"), 4),
+    ],
+)
+def test_more_layers_than_there_are_cannot_be_recomputed(stand_in, family, adapter, there):
+    check_adapter(stand_in(family), adapter, recomputed=there)
+    check_adapter(stand_in(family), adapter, recomputed=True)
+    with pytest.raises(InputError, match=f"is {there + 1}, and this model has {there} layers to recompute"):
+        check_adapter(stand_in(family), adapter, recomputed=there + 1)
+
+
+def test_what_can_be_trained_whole_is_listed_with_the_embeddings_and_the_head_first(stand_in):
+    with pytest.raises(InputError) as caught:
+        check_adapter(stand_in("llama"), Adapter(modules_to_save=("nix",)))
+    assert "it has embed_tokens, lm_head, norm, q_proj, " in str(caught.value).lower()
+    assert "layers" not in str(caught.value)

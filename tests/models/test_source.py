@@ -74,9 +74,7 @@ def test_a_sharded_model_loads_and_a_missing_shard_is_named(folder):
     ids = torch.tensor([[3, 4, 5]])
     assert torch.equal(load(folder)(ids).logits, tiny_llama()(ids).logits)
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(
-        InputError, match="1 of 2 weight files are missing, the first is model-00002-of-00002"
-    ):
+    with pytest.raises(InputError, match="1 of 2 weight files is missing, the first is model-00002-of-00002"):
         resolve(str(folder))
 
 

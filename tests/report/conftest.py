@@ -172,7 +172,14 @@ def finish(run: RunDir) -> RunDir:
         run.data,
         {
             "train": LEDGER,
-            "eval": LEDGER | {"rows_read": 6, "rows_kept": 6, "dropped": [], "rows_dropped": 0},
+            "eval": LEDGER
+            | {
+                "rows_read": 6,
+                "rows_kept": 6,
+                "dropped": [],
+                "rows_dropped": 0,
+                "leaked": {"rows": 0, "whole": 0, "first": []},
+            },
         },
     )
     write_json(run.before_after, {"samples": SAMPLES, "scores": SCORES})

@@ -147,6 +147,56 @@ def test_held_out_rows_stand_beside_their_references(
     assert "192 more rows" in shown and "and 50 more in evaluation.jsonl" in shown
 
 
+@pytest.mark.parametrize(
+    ("eval_side", "said"),
+    [
+        (None, "3 rows of the held-out part, answered by both models. asked"),
+        ({"rows_kept": 6}, "3 rows of the held-out part, answered by both models. asked"),
+        ({"rows_kept": 6, "leaked": {"rows": 0}}, "3 rows that were not trained on, answered by both models. asked"),
+        ({"rows_kept": 6, "leaked": {"rows": 4}}, "Of the 6 held out, 4 can be answered from memory"),
+    ],
+)  # fmt: skip
+def test_rows_are_called_untrained_only_where_that_is_known(run: RunDir, eval_side: dict, said: str) -> None:
+    line = {"place": "a.jsonl:1", "prompt": "q", "reference": "a", "base": "b", "tuned": "c"}
+    write_json_lines(run.evaluation_rows, [line] * 3)
+    write_json(run.data, {"train": None, "eval": eval_side})
+    text = page(run).text
+    assert said in text
+    assert ("not trained on" in text) == ("not trained on" in said)
+
+
+def test_scores_on_rows_and_on_prompts_stand_apart(run: RunDir, finished: Callable[[RunDir], RunDir]) -> None:
+    finished(run)
+    assert "on the 4 prompts base tuned form validity 5% 95%" in page(run).text
+    content = read_json(run.before_after)
+    for side, accuracy in (("base", 0.25), ("tuned", 0.75)):
+        content["scores"][side] = {"accuracy": accuracy} | content["scores"][side]
+    write_json(run.before_after, content)
+    rows = {"mean_tokens": 3.0, "end_token_rate": 0.5}
+    write_json(
+        run.evaluation,
+        {"metrics": {"accuracy": 0.75, **rows}, "base": {"accuracy": 0.25, **rows}, "rows": 40},
+    )
+    text = page(run).text
+    assert "on 40 held-out rows base tuned accuracy 25% 75% mean tokens 3 3 end token rate 50% 50% " in text
+    assert "on the 4 prompts base tuned form validity 5% 95% copied 0% 5% mean tokens 61.3 24.1" in text
+    assert text.count("25% 75%") == 1
+    write_json(run.before_after, {"samples": [], "scores": {"base": {"accuracy": 0.25, **rows}}})
+    assert "prompts base tuned" not in page(run).text
+
+
+def test_rows_and_prompts_with_pictures_name_them(run: RunDir) -> None:
+    line = {"place": "a.jsonl:1", "prompt": "<image>?", "reference": "a", "base": "b"}
+    write_json_lines(
+        run.evaluation_rows,
+        [line | {"image": "/some/red <1>.png"}, line | {"image": ["C:\\x\\a.png", "b.png"]}],
+    )
+    write_json(run.before_after, {"samples": [{"prompt": "What?", "image": "shots/one.jpg", "base": "no"}]})
+    text = page(run).text
+    assert "<image>? red <1>.png" in text and "<image>? a.png, b.png" in text
+    assert "What? one.jpg" in text and "shots" not in text
+
+
 def test_a_run_that_has_just_begun(run: RunDir) -> None:
     text = page(run).text
     for words in (

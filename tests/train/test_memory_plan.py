@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import TINY
+from tests.standins import build
 from tunesmith.config.schema import Recipe
 from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
@@ -63,8 +64,8 @@ def needs(folder: Path, recipe: Recipe, precision: str = "fp32") -> tuple[Needs,
 def really_kept(folder: Path, recipe: Recipe, row: Row, recomputed: int | None, dtype: torch.dtype) -> int:
     """Bytes that a true forward pass saves for the backward pass, weights not counted."""
     weights_in = torch.float32 if recipe.adapter.type == "none" else dtype
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=weights_in)
-    tuned = tune(recipe, setting_of(folder), model, LAYERS)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=weights_in)
+    tuned = tune(recipe, setting_of(folder), model, model.config.num_hidden_layers)
     recompute_activations(model, recomputed)
     policy = Policy(tuned, segments=True, compute=dtype, seed=0)
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*tuned.parameters(), *tuned.buffers())}
@@ -100,6 +101,18 @@ def test_activations_are_those_that_a_true_forward_pass_keeps(folder, adapter, p
         # No hook tells of what recomputed layers hold together: the row's angles, and the states that go to the head.
         assert held.kept == pytest.approx(
             really_kept(folder, recipe, row, recomputed, dtype), rel=0.06, abs=40_000
+        )
+
+
+@pytest.mark.parametrize("adapter", [{"rank": 4}, {"type": "none"}])
+def test_a_mixture_of_experts_is_foreseen_in_fp32(tmp_path, adapter):
+    """PyTorch's rule for the shape of a grouped product knows bfloat16 only."""
+    folder = build("gpt-oss", tmp_path)
+    recipe = recipe_of(adapter=adapter)
+    found, row = needs(folder, recipe)
+    for held, recomputed in ((found.step.none, 0), (found.step.all, None)):
+        assert held.kept == pytest.approx(
+            really_kept(folder, recipe, row, recomputed, torch.float32), rel=0.06, abs=40_000
         )
 
 

@@ -36,10 +36,13 @@ def download(
     from tunesmith.cli.console import log_to_console
     from tunesmith.config.words import byte_size, counted
     from tunesmith.models.kept import files_in
-    from tunesmith.models.source import licence, locate, source_parts
+    from tunesmith.models.source import licence, local_folder, locate, source_parts
 
-    source_parts(source)
     _must_be_a_folder(output)
+    if (here := local_folder(source)) is not None:
+        _say_it_is_here(source, here, output)
+        return
+    source_parts(source)
     _must_be_a_folder(cache_dir)
     with log_to_console():
         found = locate(
@@ -61,14 +64,30 @@ def download(
     typer.echo(f"\nIn a recipe:\nmodel: {{{written}}}")
 
 
+def _say_it_is_here(source: str, folder: Path, output: Path | None) -> None:
+    from tunesmith.errors import InputError
+    from tunesmith.models.source import builtin_names
+
+    if output is not None:
+        raise InputError(
+            f"{source} is on this machine already, so nothing is downloaded to {output}",
+            remedy=f"copy the folder {folder}, or use it where it is",
+        )
+    named = json.dumps(source if source in builtin_names() else str(folder.resolve()), ensure_ascii=False)
+    typer.echo(f"{source} is here already: nothing to download\n\nIn a recipe:\nmodel: {{source: {named}}}")
+
+
 @app.command("list")
 def list_models(cache_dir: CacheDir = None) -> None:
     """List the models in the cache: name, size, revision, licence, and what is missing of those half there."""
     from tunesmith.config.words import byte_size
+    from tunesmith.errors import InputError
     from tunesmith.hubs import huggingface, modelscope
     from tunesmith.models.kept import kept_models
 
     _must_be_a_folder(cache_dir)
+    if cache_dir is not None and not cache_dir.exists():
+        raise InputError(f"there is no folder {cache_dir}", where="--cache-dir")
     models = kept_models(cache_dir)
     folders = [cache_dir] if cache_dir else [huggingface.cache_folder(), modelscope.cache_folder()]
     where = " and ".join(str(folder) for folder in folders)

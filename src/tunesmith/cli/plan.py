@@ -82,6 +82,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
             "training": times.training,
             "evaluations": times.evaluations,
             "answers_at_most": times.answers,
+            "other_work_ran": times.others_ran,
         },
         "changes": [
             {"key": one.key, "from": one.old, "to": one.new, "peak_bytes": _whole(one.peak)}
@@ -143,6 +144,10 @@ def _show_times(plan: Plan, say: Any) -> None:
     times = plan.times
     assert times is not None
     say("\ntime, from timing two layers of this shape just now; loading comes on top", "bold")
+    if times.others_ran:
+        say(
+            "  other work is running on this machine: with it out of the way, it may take less time", "yellow"
+        )
     say(f"  {_duration(times.training)} for {counted(times.steps, 'step')} of {times.step:.3g} s, "
         f"{times.tokens_per_second:.3g} tokens a second")  # fmt: skip
     if times.evaluations:

@@ -200,11 +200,18 @@ def evaluation_rows(
         line = {
             "place": row.place,
             "prompt": row.question,
+            **_shown(row.pictures),
             "reference": row.reference,
             **_side("base", base[at]),
         }
         lines.append(line if tuned is None else line | _side("tuned", tuned[at]))
     return lines
+
+
+def _shown(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """The pictures that a row shows, as before_after.json tells those of a prompt; several are a list."""
+    files = [picture.path for picture in pictures]
+    return {"image": files[0] if len(files) == 1 else files} if files else {}
 
 
 def _side(name: str, reply: Reply) -> dict[str, Any]:

@@ -222,7 +222,6 @@ class HuggingFace:
         return InputError(
             f"the {self.kind.words} {self.name} cannot be had: {self.kind.tried}"
             f"{'not all of it is' if missing else 'nothing'} in the cache {self._cache}{lacking}, and the hub {reason}",
-            where=self.reference,
             remedy=f"go online once, or {self.kind.instead}",
         )
 

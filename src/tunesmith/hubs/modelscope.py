@@ -181,7 +181,6 @@ class ModelScope:
         return InputError(
             f"the {self.kind.words} {self.name} cannot be had: {self.kind.tried}nothing in the cache "
             f"{self._root or cache_folder()}, and ModelScope {reason}",
-            where=self.reference,
             remedy=f"go online once, or {self.kind.instead}",
         )
 

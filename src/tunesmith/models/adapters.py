@@ -128,8 +128,7 @@ def _must_stay_tied(model: PreTrainedModel, modules_to_save: Sequence[str]) -> b
     names = {name for name, _ in model.named_modules()}
     for wanted in modules_to_save:
         if not any(name == wanted or name.endswith("." + wanted) for name in names):
-            lasts = dict.fromkeys(name.rpartition(".")[2] for name in sorted(names) if name)
-            there = ", ".join(last for last in lasts if not last.isdigit())
+            there = ", ".join(_with_weights(model))
             raise InputError(
                 f"adapter.modules_to_save names {wanted!r}, which this model does not have",
                 remedy=f"it has {there}",
@@ -150,6 +149,18 @@ def _must_stay_tied(model: PreTrainedModel, modules_to_save: Sequence[str]) -> b
             remedy="leave it out",
         )
     return True
+
+
+def _with_weights(model: PreTrainedModel) -> list[str]:
+    """The last names of the modules that hold weights: embeddings and head first, what stands in each layer last."""
+    own = {
+        name: module
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+    }
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    order = sorted(own, key=lambda name: (own[name] not in ends, any(map(str.isdigit, name.split(".")))))
+    return list(dict.fromkeys(last for name in order if not (last := name.rpartition(".")[2]).isdigit()))
 
 
 def write_adapter(tuned: PeftModel, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ from tunesmith.config.schema import Adapter
 from tunesmith.config.words import counted
 from tunesmith.errors import InputError
 from tunesmith.models.adapters import add_adapter, check_fits
+from tunesmith.models.layers import decoder_layers
+from tunesmith.models.recompute import check_recomputed
 from tunesmith.models.skeleton import decoder, skeleton
 from tunesmith.models.targets import LINEAR
 from tunesmith.models.tokens import NO_TOKENS, NewTokens, make_room
@@ -30,12 +33,15 @@ class Outline:
     trained: int
     total: int
     adapted: str
+    top: str  # the layers that learn, where they are not all
     left_out: str
 
     def lines(self) -> list[str]:
         """For the terminal."""
         share = f"{self.trained:,} of {self.total:,} parameters ({self.trained / self.total:.2%})"
-        lines = [f"trained: {share}" + (f", in adapters on {self.adapted}" if self.adapted else "")]
+        where = f"in adapters on {self.adapted}" if self.adapted else ""
+        where = " of ".join(filter(None, (where, self.top)))
+        lines = [f"trained: {share}" + (f", {where}" if where else "")]
         return [*lines, f"left as it is: {self.left_out}"] if self.left_out else lines
 
 
@@ -60,22 +66,33 @@ def outline(
     choose_what_learns(model, adapter)
     total = sum(weight.numel() for weight in model.parameters())
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return Outline(trained, total, _adapted(model), ", ".join(_left_out(base, tower)))
+    return Outline(trained, total, _adapted(model), _top(base, adapter), ", ".join(_left_out(base, tower)))
 
 
 def check_adapter(
-    folder: Path, adapter: Adapter, *, packed: bool = False, trust_remote_code: bool = False
+    folder: Path,
+    adapter: Adapter,
+    *,
+    packed: bool = False,
+    recomputed: bool | int | str = "auto",
+    trust_remote_code: bool = False,
 ) -> None:
     """Look for what a recipe names in a model before its weights are loaded; where that cannot be told, nothing is said.
 
     Args:
         packed: whether frozen weights will be held in fewer bits (`model.quantize`).
+        recomputed: the recipe's `train.gradient_checkpointing`.
 
     Raises:
-        InputError: the recipe names layers that the model does not have, or that cannot be adapted.
+        InputError: the recipe names layers that the model does not have, or that cannot be adapted, or counts more.
     """
     base = _bare(folder, trust_remote_code)
-    if base is None or adapter.start is not None:
+    if base is None:
+        return
+    if isinstance(recomputed, int) and not isinstance(recomputed, bool):
+        tower_learns = adapter.vision or (adapter.type == "none" and adapter.top_layers is None)
+        check_recomputed(base, recomputed, tower_learns=tower_learns)
+    if adapter.start is not None:
         return
     targets, _ = check_fits(base, adapter)
     if packed and targets.parameters:
@@ -115,6 +132,33 @@ def _adapted(model: nn.Module) -> str:
     return f"{counted(names.total(), 'layer')} ({_tally(names)})"
 
 
+def _top(base: PreTrainedModel, adapter: Adapter) -> str:
+    """`the top 2 layers of 22, and the final norm`; empty where all layers learn, at once or in the end."""
+    if adapter.top_layers is None or adapter.unfreeze is not None:
+        return ""
+    layers = decoder_layers(base)
+    top = "the top layer" if adapter.top_layers == 1 else f"the top {adapter.top_layers} layers"
+    within = set(layers.modules())
+    norm = any(
+        "Norm" in type(part).__name__ and part not in within and _learns(part) for part in base.modules()
+    )
+    return f"{top} of {len(layers)}" + (", and the final norm" if norm else "")
+
+
+def _frozen_below(base: PreTrainedModel) -> list[nn.Module]:
+    """The lowest decoder layers, of which nothing learns, where any layer above them does."""
+    try:
+        layers = list(decoder_layers(base))
+    except InputError:
+        return []
+    frozen = list(takewhile(lambda layer: not _learns(layer), layers))
+    return frozen if len(frozen) < len(layers) else []
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(weight.requires_grad for weight in module.parameters())
+
+
 def _tally(names: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" if count > 1 else name for name, count in names.items())
 
@@ -122,20 +166,28 @@ def _tally(names: Counter[str]) -> str:
 def _left_out(base: PreTrainedModel, tower: set[nn.Module]) -> Iterator[str]:
     """What holds weights of which none learns, by kind."""
     kinds: dict[str, Counter[str]] = {}
+    below = _frozen_below(base)
+    in_below = {module for layer in below for module in layer.modules()}
     for name, module in _untouched(base):
+        if module in in_below:
+            continue
         for kind, what in _kinds_of(name, module, tower, base.get_output_embeddings()):
             kinds.setdefault(kind, Counter())[what] += 1
     for kind, names in kinds.items():
         if kind == "norm":
             yield counted(names.total(), "norm")
         elif kind == "tower":
-            yield f"the vision tower ({counted(names.total(), 'layer')})"
+            modules = counted(names.total(), "module")
+            partly = any(_learns(module) for module in tower)
+            yield f"the other {modules} of the vision tower" if partly else f"the vision tower ({modules})"
         elif kind == "experts":
-            yield f"the experts' weights {_tally(names)} (no linear layers; adapter.targets can name them)"
+            yield f"the experts' weights ({_tally(names)}: no linear layers, adapter.targets can name them)"
         elif kind == "router":
             yield counted(names.total(), "router")
         else:
             yield _tally(names)
+    if below:
+        yield "the layer below" if len(below) == 1 else f"the {len(below)} layers below"
 
 
 def _untouched(base: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:

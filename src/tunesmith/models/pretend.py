@@ -30,10 +30,35 @@ def pretending() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with FakeTensorMode(allow_non_fake_inputs=True), _GroupedProducts():
             yield
     finally:
         log.setLevel(level)
+
+
+class _GroupedProducts(TorchDispatchMode):
+    """Products of experts in any type. PyTorch's own rule for their shape knows bfloat16 only, though its kernels on a
+    CPU take fp32 and fp16 as well."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._grouped_mm.default and args[0].dtype != torch.bfloat16:
+            return _grouped_product(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _grouped_product(
+    left: Tensor,
+    right: Tensor,
+    ends: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """What `grouped_mm` gives: [rows, columns], with a group's first where both or neither are given by groups."""
+    shape = [left.shape[-2], right.shape[-1]]
+    if left.dim() == right.dim():
+        groups = left.shape[0] if left.dim() == 3 else 0 if ends is None else len(ends)
+        shape = [groups, *shape]
+    return left.new_empty(shape, dtype=out_dtype)
 
 
 def move_in(model: nn.Module, device: str) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from tunesmith.config.words import counted
 from tunesmith.errors import InputError
 from tunesmith.models.skeleton import decoder
 
@@ -51,6 +52,16 @@ def recompute_activations(model: PreTrainedModel, layers: int | None = None) -> 
     chosen = recomputable_layers(model)[:layers]
     for layer in _layers_in(model):
         layer.gradient_checkpointing = layer in chosen  # type: ignore[assignment]
+
+
+def check_recomputed(model: PreTrainedModel, layers: int, *, tower_learns: bool) -> None:
+    """Raises an InputError where a recipe has more layers recomputed than there are; nothing of it need learn yet."""
+    there = len(_layers_in(model if tower_learns else decoder(model)))
+    if 0 < there < layers:
+        raise InputError(
+            f"train.gradient_checkpointing is {layers}, and this model has {counted(there, 'layer')} to recompute",
+            remedy=f"choose at most {there}, or `true` for all",
+        )
 
 
 def _layers_in(model: nn.Module) -> list[nn.Module]:

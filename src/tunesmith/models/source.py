@@ -93,6 +93,18 @@ def locate(
     return found
 
 
+def local_folder(source: str) -> Path | None:
+    """The folder of an embedded model, or of a model folder of that name; None where the name is one of a hub's.
+
+    Raises:
+        InputError: there is nothing of that name, or it is no model.
+    """
+    if (found := _folder_of(source)) is None:
+        return None
+    _check_is_a_model(found.folder)
+    return found.folder
+
+
 def _folder_of(source: str) -> Located | None:
     """The embedded model, or a folder of that name; None where the name is one of a hub's."""
     if source.startswith(BUILTIN):
@@ -138,8 +150,9 @@ def _check_weights(folder: Path) -> None:
         raise _no_safetensors(str(folder), [path.name for path in folder.iterdir()])
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
+        are = "is" if len(missing) == 1 else "are"
         raise InputError(
-            f"{folder} is only half there: {len(missing)} of {len(files)} weight files are missing, "
+            f"{folder} is only half there: {len(missing)} of {len(files)} weight files {are} missing, "
             f"the first is {missing[0]}",
             remedy="download the model again; what is there is kept",
         )

@@ -7,6 +7,7 @@ is not there yet is None or empty here, and the page says so.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -45,8 +46,9 @@ class Page:
     facts: list[Row]
     verdict: str | None
     samples: list[dict[str, Any]]
-    scores: list[Score]
+    scores: list[tuple[str, list[Score]]]  # a table for each set of questions, and what it was asked
     held_out: list[dict[str, Any]]
+    held_out_are: str
     held_out_shown: int
     curve: str | None  # a PNG in base64
     summary: list[Row]
@@ -67,6 +69,7 @@ def write_report(run: RunDir) -> Path:
         lstrip_blocks=True,
     )
     jinja.filters["number"] = number
+    jinja.filters["picture_names"] = picture_names
     page = jinja.get_template("report.html.jinja").render(page=page_of(run))
     # A model may answer with half a surrogate pair, which UTF-8 cannot hold.
     write_bytes(run.report, page.encode(errors="replace"))
@@ -82,14 +85,16 @@ def page_of(run: RunDir) -> Page:
     environment = read_json(run.environment) or {}
     finished = environment.get("finished") is True
     scores = before_after.get("scores") or {}
+    held_out = held_out_rows(read_json_lines(run.evaluation_rows))
     return Page(
         name=str(recipe.get("name") or run.name),
         status=status_of(environment, lines),
         facts=headline_facts(recipe, run.result() if finished else None),
         verdict=verdict(scores, lines),
         samples=before_after.get("samples") or [],
-        scores=score_table(scores),
-        held_out=held_out_rows(read_json_lines(run.evaluation_rows)),
+        scores=score_tables(before_after, read_json(run.evaluation), bool(held_out)),
+        held_out=held_out,
+        held_out_are=held_out_in_words(len(held_out), data.get("eval") or {}),
         held_out_shown=_HELD_OUT_SHOWN,
         curve=base64.b64encode(run.curve.read_bytes()).decode() if run.curve.exists() else None,
         summary=summary_of(lines),
@@ -155,6 +160,54 @@ def held_out_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else line
         for line in lines
     ]
+
+
+def held_out_in_words(count: int, ledger: dict[str, Any]) -> str:
+    """How many rows were answered, and as far as the ledger of the held-out part knows, whether training saw them."""
+    rows = f"{count} row{'' if count == 1 else 's'}"
+    if (leaked := ledger.get("leaked")) is None:
+        return f"{rows} of the held-out part, answered by both models."
+    if not leaked["rows"]:
+        return f"{rows} that were not trained on, answered by both models."
+    return (
+        f"{rows} of the held-out part, answered by both models. Of the {number(ledger['rows_kept'])} held out, "
+        f"{number(leaked['rows'])} can be answered from memory: the same question is among the training rows."
+    )
+
+
+def picture_names(image: str | list[str] | None) -> str:
+    """The names of picture files, without their folders."""
+    files = [image] if isinstance(image, str) else image or []
+    return ", ".join(re.split(r"[/\\]", file)[-1] for file in files)
+
+
+def score_tables(
+    before_after: dict[str, Any], evaluation: dict[str, Any] | None, rows_are_asked: bool
+) -> list[tuple[str, list[Score]]]:
+    """The scores on held-out rows and those on the prompts, each with a heading; before_after.json has them in one.
+
+    Until evaluation.json is there nothing tells them apart, and where held-out rows are asked the heading is empty.
+    """
+    scores, prompts = before_after.get("scores") or {}, len(before_after.get("samples") or [])
+    on_prompts = "on the prompt" if prompts == 1 else f"on the {prompts} prompts"
+    if not evaluation:
+        tables = [("" if rows_are_asked or not prompts else on_prompts, score_table(scores))]
+    else:
+        rows = evaluation["rows"]
+        heading = f"on {number(rows)} held-out row{'' if rows == 1 else 's'}"
+        of_prompts = {
+            side: {
+                name: value
+                for name, value in numbers.items()
+                if name not in evaluation["metrics"] or (prompts and _words(name) in _FACTS)
+            }
+            for side, numbers in scores.items()
+        }
+        tables = [
+            (heading, score_table({"base": evaluation["base"], "tuned": evaluation["metrics"]})),
+            (on_prompts, score_table(of_prompts)),
+        ]
+    return [(heading, table) for heading, table in tables if table]
 
 
 def score_table(scores: dict[str, Any]) -> list[Score]:
