@@ -56,7 +56,7 @@ license: apache-2.0
 language: [zh, en]
 ---
 # nano-vl
-A model of Qwen2-VL's architecture with 3.2 million parameters that comes with tunesmith, built by
+A model of Qwen2-VL's architecture with 3.1 million parameters that comes with tunesmith, built by
 tools/build_nano_vl.py. It tells shapes, colours and places on drawings of 84 x 84 pixels, in English on light paper and
 in Chinese on dark paper; it knows nothing else. It was trained on drawings made for this project alone.
 """
@@ -100,7 +100,7 @@ def make_processor() -> Qwen2VLImageProcessorPil:
 
 
 def make_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2VLForConditionalGeneration:
-    """Random weights from a seed: 3.23 M parameters, 1.11 M of them the vision tower's, 1.23 M the tied embedding."""
+    """Random weights from a seed: 3.12 M parameters, 1.11 M of them the vision tower's, 1.23 M the tied embedding."""
     start, end, image, video = tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
     text = {
         "vocab_size": len(tokenizer),

@@ -60,7 +60,7 @@ class Drawing(NamedTuple):
 
 
 def drawings(number: int, seed: int) -> Iterator[Drawing]:
-    """As many drawings with question and inventory; a pure function of the seed."""
+    """As many drawings with question and answer; a pure function of the seed."""
     rng = random.Random(seed)
     for _ in range(number):
         scene = practice_scene(rng)
