@@ -350,4 +350,6 @@ def test_experts_that_cannot_be_packed_are_told(tmp_path, caplog):
         quantised(tmp_path / "llama4", "none")
         assert not caplog.messages
         quantised(tmp_path / "llama4", "nf4")
-    assert "cannot pack these, which stay in `precision`: experts.gate_up_proj, experts.down_proj" in caplog.text
+    assert (
+        "cannot pack these, which stay in `precision`: experts.gate_up_proj, experts.down_proj" in caplog.text
+    )
