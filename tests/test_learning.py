@@ -31,7 +31,7 @@ def accuracy(folder: Path, *overrides: str) -> float:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_order_of_words_is_learned_whatever_the_seed(tmp_path, seed):
     words = sample_baselines.bag_of_words_accuracy(*map(sample_baselines.read, (TRAIN, TEST)))
-    assert accuracy(tmp_path / "run", f"train.seed={seed}") > words + 0.15
+    assert accuracy(tmp_path / "run", f"train.seed={seed}") > words + 0.2
 
 
 @slow

@@ -7,6 +7,7 @@ and only those that tokens were sent to are unpacked.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -91,16 +92,16 @@ def quantize_nf4(matrix: Tensor) -> tuple[Tensor, Any]:
     return codes, state
 
 
-class PackedExperts(nn.Module):
+class PackedExperts(nn.Module, ABC):
     """One weight of all experts of a layer, [experts, rows, columns], each expert packed by itself."""
 
     def __init__(self, experts: int, rows: int, columns: int) -> None:
         super().__init__()
         self.shape = torch.Size((experts, rows, columns))
 
+    @abstractmethod
     def expert(self, number: int, dtype: torch.dtype) -> Tensor:
         """One expert's matrix, [rows, columns], in `dtype`."""
-        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return f"{tuple(self.shape)}"
