@@ -52,7 +52,8 @@ class Case:
 _BF16, _FP32, _NF4 = "model.precision=bf16", "model.precision=fp32", "model.quantize=nf4"
 _KEPT, _ALL = "train.gradient_checkpointing=false", "train.gradient_checkpointing=true"
 _FULL = "adapter={type: none}"
-# The constants of train/memory_plan.py come from TinyLlama, LoRA r 16 in bf16, 1 x 512 tokens, which is not among these.
+# The constants of train/memory_plan.py come from TinyLlama at 1 x 512 (bf16) and 2 x 192 tokens (fp32) and Qwen3 at 1 x 384,
+# none of which is among these.
 CASES = (
     Case("tinyllama-1.1b", 128, 1, (_BF16, _KEPT)),
     Case("tinyllama-1.1b", 256, 2, (_BF16, _KEPT, "adapter.rank=64")),

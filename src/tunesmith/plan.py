@@ -243,7 +243,7 @@ def _times(
 ) -> Times:
     trainable = memory.step.none.trainable / 4  # fp32
     busy = setting.device == "cpu" and _others_run()
-    speed = calibrate(recipe, setting, rows.heaviest, trainable)
+    speed = calibrate(recipe, setting, rows.heaviest, trainable=trainable, recomputed=memory.recomputed)
     steps = [speed.step(update, memory.recomputed) for update in rows.updates]
     step, total = sum(steps) / len(steps), rows.schedule.total_steps
     return Times(

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from tests.recipes import write_recipe
 from tests.standins import build
@@ -155,3 +157,54 @@ def test_a_damaged_adapter_to_go_on_from_is_told(tmp_path, tiny_model_folder, ca
     recipe = write_recipe(tmp_path, tiny_model_folder)
     assert main(["plan", str(recipe), "--no-time", f"adapter.start={start}"]) == 2
     assert "this adapter's configuration is damaged" in capsys.readouterr().err
+
+
+def test_a_packed_model_whose_config_lists_its_layers_is_timed(tmp_path, capsys):
+    """Of more layers than are timed: what the list says of the others goes with them."""
+    folder = build("qwen3", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"num_hidden_layers": 4, "layer_types": ["full_attention"] * 4, "max_window_layers": 4}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    recipe = write_recipe(tmp_path, folder)
+    assert planned(recipe, "model.quantize=nf4", capsys=capsys)["time"]["step"] > 0
+
+
+def adapter_to_go_on_from(folder: Path, base: Path, **settings) -> Path:
+    """A fresh PEFT adapter, written by PEFT."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings)).save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_to_go_on_from_decides_what_learns(tmp_path, tiny_model_folder, capsys):
+    recipe = write_recipe(tmp_path, tiny_model_folder)
+    plain = adapter_to_go_on_from(
+        tmp_path / "plain", tiny_model_folder, r=4, target_modules=["q_proj", "v_proj"]
+    )
+    whole = adapter_to_go_on_from(
+        tmp_path / "whole", tiny_model_folder, r=4, target_modules=["q_proj", "v_proj"],
+        modules_to_save=["lm_head"], use_dora=True, rank_pattern={"v_proj": 8},
+    )  # fmt: skip
+    adapters = {}
+    for start in (plain, whole):
+        found = planned(recipe, "--no-time", f"adapter.start={start}", capsys=capsys)
+        adapters[start] = found["phases"]["training"]["adapter"]
+        held = PeftModel.from_pretrained(
+            AutoModelForCausalLM.from_pretrained(tiny_model_folder), start, is_trainable=True
+        )
+        assert adapters[start] == sum(4 * one.numel() for one in held.parameters() if one.requires_grad)
+    assert adapters[whole] > adapters[plain]
+
+
+@pytest.mark.parametrize("damage", ["another base", "a rank in words"])
+def test_an_adapter_that_cannot_be_gone_on_from_is_named(damage, tmp_path, tiny_model_folder, capsys):
+    base = tmp_path / "base"
+    build("falcon-h1", base)
+    start = adapter_to_go_on_from(tmp_path / "start", base if damage == "another base" else tiny_model_folder,
+                                  r=4, target_modules=["in_proj"] if damage == "another base" else ["q_proj"])  # fmt: skip
+    if damage == "a rank in words":
+        config = json.loads((start / "adapter_config.json").read_text("utf-8"))
+        (start / "adapter_config.json").write_text(json.dumps(config | {"r": "four"}), "utf-8")
+    recipe = write_recipe(tmp_path, tiny_model_folder)
+    assert main(["plan", str(recipe), "--no-time", f"adapter.start={start}"]) == 2
+    assert f"the adapter {start} does not fit this model" in capsys.readouterr().err

@@ -216,6 +216,7 @@ def test_compare_as_json_is_one_object_and_nothing_else(type_in, trained_run):
         (["builtin:nano"], "two models or more"),
         (["builtin:nano", "builtin:nano"], "named twice"),
         (["builtin:nano", "nowhere", "--prompt", "Hi"], "there is no folder nowhere"),
+        (["builtin:nano", "nowhere", "Who are you?"], '--prompt "Who are you?"'),
     ],
 )
 def test_compare_tells_what_is_wrong(type_in, models, word):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from zlib import crc32
 
@@ -353,3 +356,25 @@ def test_experts_that_cannot_be_packed_are_told(tmp_path, caplog):
     assert (
         "cannot pack these, which stay in `precision`: experts.gate_up_proj, experts.down_proj" in caplog.text
     )
+
+
+def test_bitsandbytes_fetches_no_code_when_it_is_imported(tmp_path):
+    """With the package `kernels` it would, on CPUs with AVX512-BF16; the package stays usable for others."""
+    (tmp_path / "kernels.py").write_text(
+        "def get_kernel(name, **settings):\n    print('fetched', name)\n    raise OSError('no network')\n",
+        "utf-8",
+    )
+    program = (
+        "from tunesmith.models.packed import bitsandbytes\n"
+        "print(bitsandbytes().__name__)\n"
+        "import kernels\n"
+        "print(kernels.get_kernel.__name__)"
+    )
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == ["bitsandbytes", "get_kernel"], done.stderr

@@ -154,7 +154,7 @@ def held(kept: float) -> Held:
 
 def some_needs() -> Needs:
     step = StepMemory(layers=10, none=held(1000), all=held(100))
-    return Needs(recipe_of(), process=100, weights=300, step=step, gaps=0.0, aside=0.0)
+    return Needs(recipe_of(), process=100, weights=300, step=step, gaps=0.0)
 
 
 def test_as_few_layers_are_recomputed_as_the_budget_demands():

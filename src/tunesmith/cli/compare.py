@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,11 @@ def compare(
         raise InputError(
             "compare needs two models or more", remedy="such as: tunesmith compare builtin:nano runs/mine"
         )
+    for name in models:
+        if any(map(str.isspace, name.strip())) and not Path(name).exists():
+            raise InputError(
+                f"{name!r} is no model", remedy=f'a question goes behind --prompt: --prompt "{name}"'
+            )
     quiet_libraries()
     from tunesmith.evaluation.compare import compare as run_compare
 

@@ -74,7 +74,7 @@ def ask(
         )
     (reply,) = opened.speaker.answer([said], options, system=system, on_text=_write)
     _write("\n")
-    _say_if_cut(reply)
+    _say_how_it_ended(reply)
 
 
 def chat(
@@ -118,7 +118,7 @@ def chat(
         try:
             reply = conversation.say(said, on_text=_write)
             _write("\n")
-            _say_if_cut(reply)
+            _say_how_it_ended(reply)
         except InputError as error:  # such as a conversation that outgrew the context
             typer.echo(f"{error} /reset forgets the conversation." if conversation.turns else str(error))
         except KeyboardInterrupt:
@@ -206,13 +206,15 @@ def _options(
         raise InputError(f"{flag} {first['input']} is out of range: {first['msg'].lower()}") from None
 
 
-def _say_if_cut(reply: Reply) -> None:
+def _say_how_it_ended(reply: Reply) -> None:
     from tunesmith.config.words import counted
 
     if not reply.ended:
         typer.echo(
             f"(cut off after {counted(reply.tokens, 'token')}; --max-new-tokens allows more)", err=True
         )
+    elif not reply.text.strip():
+        typer.echo("(the answer is empty: the model ended it at once)", err=True)
 
 
 def _write(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tunesmith.errors import InputError, WorkError, no_room_is_a_work_error
-from tunesmith.hubs.repository import Cached, Kind, Listed
+from tunesmith.hubs.repository import Cached, Kind, Listed, failure
 from tunesmith.rundir import FREE_AND_REPEAT, write_json
 
 log = logging.getLogger("tunesmith")
@@ -261,8 +261,7 @@ def _why(error: BaseException) -> str:
 
     if isinstance(error, OfflineModeIsEnabled):
         return "is not asked (HF_HUB_OFFLINE is set)"
-    lines = str(error).strip().splitlines()
-    return f"failed ({lines[0][:200] if lines else type(error).__name__})"
+    return failure(error)
 
 
 @contextmanager

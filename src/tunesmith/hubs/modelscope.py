@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tunesmith import optional
 from tunesmith.errors import InputError, WorkError, no_room_is_a_work_error
-from tunesmith.hubs.repository import Cached, Kind, Listed
+from tunesmith.hubs.repository import Cached, Kind, Listed, failure
 from tunesmith.rundir import FREE_AND_REPEAT, write_json
 
 _BRANCH = "master"
@@ -216,8 +216,7 @@ class ModelScope:
                     where=self.reference,
                     remedy=f"accept them on the {what}'s page and run `modelscope login`",
                 ) from None
-            lines = str(error).strip().splitlines()
-            raise _Failed(f"failed ({lines[0][:200] if lines else type(error).__name__})") from None
+            raise _Failed(failure(error)) from None
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -50,3 +51,12 @@ class Repository(Protocol):
 
     def space(self, listed: Listed, files: Sequence[str], folder: Path | None) -> tuple[Path, int]:
         """Where these files would go, and how many bytes are still to come there, as far as sizes are told."""
+
+
+def failure(error: BaseException) -> str:
+    """What a client's error says, as a clause.
+
+    Without the queries of addresses: one may hold a signature that opens a file to whoever reads a log.
+    """
+    lines = str(error).strip().splitlines()
+    return f"failed ({re.sub('[?][^ ]+', '', lines[0])[:200] if lines else type(error).__name__})"

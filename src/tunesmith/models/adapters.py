@@ -6,12 +6,12 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.utils import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from tunesmith.models.decomposed import (
     widened,
 )
 from tunesmith.models.layers import check_top_layers
+from tunesmith.models.packed import keep_bitsandbytes_at_home
 from tunesmith.models.targets import Targets, find_targets, linear_names_remedy, modules_of
 from tunesmith.models.tokens import rows_that_learn
 
@@ -70,9 +71,9 @@ def add_adapter(
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
+    keep_bitsandbytes_at_home()
     try:
-        # Without weights too, and what is one matrix stays one, which PEFT's `low_cpu_mem_usage` would part.
-        with torch.device("meta") if model.device.type == "meta" else nullcontext():
+        with _where_it_is(model):
             tuned = get_peft_model(model, config)
     except ValueError as error:
         raise _refused(error, names) from error
@@ -82,6 +83,14 @@ def add_adapter(
     tuned.peft_config[_ADAPTER].base_model_name_or_path = base_name
     _trainable_in_fp32(tuned)
     return tuned
+
+
+def _where_it_is(model: PreTrainedModel) -> AbstractContextManager[Any]:
+    """For a model on the meta device: there.
+
+    PEFT's `low_cpu_mem_usage` would do it too, but part what is one matrix.
+    """
+    return torch.device("meta") if model.device.type == "meta" else nullcontext()
 
 
 def check_fits(model: PreTrainedModel, adapter: Adapter) -> tuple[Targets, bool]:
@@ -187,6 +196,25 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool) -> Pe
     return tuned
 
 
+def add_shape_of(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Put on a model a fresh adapter of the shape of the one in a PEFT folder; without weights, if the model has none.
+
+    Raises:
+        InputError: the folder's configuration is damaged, or is one for another model.
+    """
+    made_for = adapter_config(folder).get("base_model_name_or_path") or "it does not say which"
+    keep_bitsandbytes_at_home()
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        config.inference_mode, config.init_lora_weights = False, True  # other beginnings read the weights
+        with _where_it_is(model):
+            tuned = get_peft_model(model, config)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _does_not_fit(folder, made_for, _why(error)) from error
+    _trainable_in_fp32(tuned)
+    return tuned
+
+
 def load_beside(tuned: PeftModel, folder: Path, name: str) -> None:
     """Put one more adapter on the base of another; `tuned.set_adapter(name)` chooses who speaks.
 
@@ -208,6 +236,7 @@ def _read(folder: Path, name: str, *, onto: PreTrainedModel | PeftModel, trainab
     if not any((folder / file).is_file() for file in _WEIGHT_FILES):
         raise InputError(f"the adapter {folder} has no weights", expected=" or ".join(_WEIGHT_FILES))
     made_for = adapter_config(folder).get("base_model_name_or_path") or "it does not say which"
+    keep_bitsandbytes_at_home()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what PEFT warns of is looked at below

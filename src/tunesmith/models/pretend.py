@@ -83,10 +83,14 @@ class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors made in the block while they live; what was there before is not counted.
 
     `peaks` has for each `phase` that was named the most that was held in it, and what `beside` was then.
+
+    Args:
+        page: what tensors of this many bytes and more take a multiple of; 0: they take what they hold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, page: int = 0) -> None:
         super().__init__()
+        self.page = page
         self.now = 0
         self.phase = ""
         self.beside = 0
@@ -110,6 +114,8 @@ class LiveBytes(TorchDispatchMode):
             return
         self._seen.add(storage)
         size = storage.nbytes()
+        if self.page and size >= self.page:
+            size = (size // self.page + 1) * self.page  # the allocator's own note takes the next page too
         self.now += size
         weakref.finalize(storage, self._let_go, size)
         if self.now > self.peaks.get(self.phase, (-1, 0))[0]:

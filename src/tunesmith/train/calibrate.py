@@ -1,8 +1,9 @@
 """How long a step takes, from timing the real thing on a small piece: two layers of the model's shape, random weights.
 
 Timed are forward and backward passes of two layers over a row as long as the recipe's (or, where that would take too
-long, over two shorter ones), the head over some of the vocabulary, and the optimizer over the weights of two layers.
-Everything else is these numbers times how often they occur.
+long, over two shorter ones), with activations kept and recomputed, as the recipe has its layers; the head over some of
+the vocabulary; and the optimizer over the weights of two layers. Everything else is these numbers times how often they
+occur.
 """
 
 from __future__ import annotations
@@ -22,37 +23,59 @@ from tunesmith.kernels.head import CHUNK, LogitTransform, target_logprobs
 from tunesmith.models.layers import decoder_layers
 from tunesmith.models.load import DTYPES, load_model
 from tunesmith.models.policy import Policy
+from tunesmith.models.recompute import recompute_activations
 from tunesmith.models.skeleton import skeleton
 from tunesmith.segments import Row, SegmentPlan
+from tunesmith.train.dry_run import cut
 from tunesmith.train.memory_plan import Setting, tune
 from tunesmith.train.optim import make_optimizer
 
 _LAYERS = 2
 _LONGEST_TRIAL = 3.0  # seconds that one pass over a calibration row may take
 _FIRST_TRIAL = 64  # tokens
+_TIMES = 3  # that each row is timed; the first asks the system for memory
 _VOCABULARY = 4096  # rows of the head that are timed
 _TOKENS = 256  # different tokens in a calibration row
+
+
+@dataclass(frozen=True)
+class Share:
+    """Seconds of a layer's pass over a row: `token * tokens + score * sum of squared segment lengths`."""
+
+    token: float
+    score: float
+
+    def over(self, row: Row) -> float:
+        return self.token * len(row.tokens) + self.score * _scores(row)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A layer's forward pass, and its backward pass with the forward pass that is done again in it, if it is."""
+
+    forward: Share
+    backward: Share
 
 
 @dataclass(frozen=True)
 class Speed:
     """Seconds, each measured or extrapolated from measured ones.
 
-    A layer's passes over a row take `a * tokens + b * sum of squared segment lengths`.
+    A layer that keeps its activations is not merely one forward pass faster than one that recomputes them: memory that
+    is taken and given back layer by layer is fresh in the caches, and need not be asked of the system anew.
     """
 
-    forward: tuple[float, float]  # a and b of one layer's forward pass
-    backward: tuple[float, float]
+    kept: Passes
+    recomputed: Passes
     head_row: float  # a loss row through the head, forward and backward
     update: float  # optimizer and clipping, all weights
     token: float  # one token of an answer
     layers: int
 
     def row(self, row: Row, recomputed: int) -> float:
-        """Seconds of one row's forward and backward pass."""
-        tokens, squares = len(row.tokens), _squares(row)
-        forward, backward = (a * tokens + b * squares for a, b in (self.forward, self.backward))
-        return self.layers * (forward + backward) + recomputed * forward + self.head_row * len(row.targets)
+        """Seconds of one row's forward and backward pass, with so many layers recomputed."""
+        kept, again = (one.forward.over(row) + one.backward.over(row) for one in (self.kept, self.recomputed))
+        return (self.layers - recomputed) * kept + recomputed * again + self.head_row * len(row.targets)
 
     def step(self, rows: Sequence[Row], recomputed: int) -> float:
         return sum(self.row(row, recomputed) for row in rows) + self.update
@@ -60,23 +83,23 @@ class Speed:
     def scoring(self, rows: Sequence[Row]) -> float:
         """Seconds of a forward pass only."""
         return sum(
-            self.layers * (self.forward[0] * len(row.tokens) + self.forward[1] * _squares(row))
-            + self.head_row * len(row.targets) / 2
+            self.layers * self.recomputed.forward.over(row) + self.head_row * len(row.targets) / 2
             for row in rows
         )
 
 
-def _squares(row: Row) -> int:
+def _scores(row: Row) -> int:
     """The scores that attention computes: each segment's queries times what they may see."""
     return sum(segment.length * (segment.offset + segment.length) for segment in row.plan.segments)
 
 
-def calibrate(recipe: Recipe, setting: Setting, typical: Row, trainable: float) -> Speed:
+def calibrate(recipe: Recipe, setting: Setting, typical: Row, *, trainable: float, recomputed: int) -> Speed:
     """Time two layers on this machine, with the threads that are set.
 
     Args:
         typical: a row such as the recipe's.
         trainable: how many numbers learn, for the optimizer.
+        recomputed: how many layers are recomputed; where it is none or all, the other way is not timed.
     """
     compute, full = DTYPES[setting.precision], recipe.adapter.type == "none"
     bare = skeleton(
@@ -88,16 +111,25 @@ def calibrate(recipe: Recipe, setting: Setting, typical: Row, trainable: float) 
     model = _two_layers(bare, recipe, setting)
     tuned = tune(recipe, setting, model, _LAYERS)
     policy = Policy(tuned, segments=setting.segments, compute=compute, seed=0)
-    forward, backward = _fitted(policy, typical)
+    kept = _fitted(policy, typical) if recomputed < layers else None
+    again = None
+    if recomputed:
+        recompute_activations(model)
+        again = _fitted(policy, typical)
     head = _head_seconds(hidden, vocabulary, model.dtype, setting.device, trains=full)
     token = min(_timed(policy, [1])[0] for _ in range(3)) / _LAYERS * layers + head
-    return Speed(forward, backward, head, _update_seconds(policy, recipe) * trainable, token, layers)
+    passes = kept or again
+    assert passes is not None
+    step, fresh = _update_seconds(policy, recipe)
+    update = (step + fresh) * trainable
+    if full:
+        update += fresh * vocabulary * hidden  # looking up embeddings leaves a gradient of all of them
+    return Speed(kept or passes, again or passes, head, update, token, layers)
 
 
 def _two_layers(bare: PreTrainedModel, recipe: Recipe, setting: Setting) -> PreTrainedModel:
     """The lowest two layers with random weights and a small vocabulary, packed as the recipe says."""
-    del decoder_layers(bare)[_LAYERS:]
-    bare.config.get_text_config(decoder=True).num_hidden_layers = _LAYERS
+    cut(bare, _LAYERS)
     embeddings, head = bare.get_input_embeddings(), bare.get_output_embeddings()
     embeddings.weight = nn.Parameter(embeddings.weight[:_TOKENS])
     embeddings.padding_idx = None  # it may lie past the small vocabulary
@@ -123,21 +155,18 @@ def _two_layers(bare: PreTrainedModel, recipe: Recipe, setting: Setting) -> PreT
         return load_model(Path(folder), dtype=dtype, device=setting.device, quantize=recipe.model.quantize)
 
 
-def _fitted(policy: Policy, typical: Row) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Seconds of a layer's forward and backward pass, each as a share a token and a share a score of attention."""
+def _fitted(policy: Policy, typical: Row) -> Passes:
+    """A layer's passes, from rows of two lengths."""
     lengths = [segment.length for segment in typical.plan.segments]
     _timed(policy, [min(_FIRST_TRIAL, lengths[0])])  # the first time libraries choose their kernels
-    guess = sum(_timed(policy, [_FIRST_TRIAL])) / _FIRST_TRIAL
+    guess = min(sum(_timed(policy, [_FIRST_TRIAL])) for _ in range(_TIMES)) / _FIRST_TRIAL
     most = max(2 * _FIRST_TRIAL, int(_LONGEST_TRIAL / max(guess, 1e-9)))
     long = _within(lengths, most)
     short = _within(lengths, max(_FIRST_TRIAL, sum(long) // 2))
-    seconds = [[_timed(policy, row) for _ in range(2)] for row in (long, short)]
-    # The faster of two: what disturbs a measurement only ever makes it longer.
-    best = [[min(one) for one in zip(*twice, strict=True)] for twice in seconds]
-    forward, backward = (
-        _share(best[0][side] / _LAYERS, best[1][side] / _LAYERS, long, short) for side in (0, 1)
-    )
-    return forward, backward
+    seconds = [[_timed(policy, row) for _ in range(_TIMES)] for row in (long, short)]
+    # The fastest: what disturbs a measurement only ever makes it longer.
+    best = [[min(one) for one in zip(*several, strict=True)] for several in seconds]
+    return Passes(*(_share(best[0][side] / _LAYERS, best[1][side] / _LAYERS, long, short) for side in (0, 1)))
 
 
 def _within(lengths: list[int], most: int) -> list[int]:
@@ -152,7 +181,7 @@ def _within(lengths: list[int], most: int) -> list[int]:
     return kept
 
 
-def _share(two: float, one: float, long: list[int], short: list[int]) -> tuple[float, float]:
+def _share(two: float, one: float, long: list[int], short: list[int]) -> Share:
     """Solve `seconds = a * tokens + b * squares` for two rows; where they do not tell `b`, it is 0."""
     tokens, squares = (sum(long), sum(short)), (sum(n * n for n in long), sum(n * n for n in short))
     determinant = tokens[0] * squares[1] - tokens[1] * squares[0]
@@ -160,8 +189,8 @@ def _share(two: float, one: float, long: list[int], short: list[int]) -> tuple[f
         a = (two * squares[1] - one * squares[0]) / determinant
         b = (tokens[0] * one - tokens[1] * two) / determinant
         if a > 0 and b > 0:
-            return a, b
-    return two / tokens[0], 0.0
+            return Share(a, b)
+    return Share(two / tokens[0], 0.0)
 
 
 def _timed(policy: Policy, lengths: list[int]) -> tuple[float, float]:
@@ -173,14 +202,15 @@ def _timed(policy: Policy, lengths: list[int]) -> tuple[float, float]:
     positions = torch.tensor(plan.positions, device=device)[None]
     extra = {"segments": plan} if policy.segments else {}
     mixed = policy.compute != torch.float32
-    with policy.training_mode(), torch.autocast(device.type, dtype=policy.compute, enabled=mixed):
-        # In a deep model all layers but the lowest hand a gradient down.
-        states = embedded(tokens).detach().requires_grad_(True)
-        began = _now(device)
-        outputs = policy.trunk(inputs_embeds=states, position_ids=positions, use_cache=False, **extra)
-        middle = _now(device)
-    outputs.last_hidden_state.float().sum().backward()
-    return middle - began, _now(device) - middle
+    with policy.training_mode():
+        with torch.autocast(device.type, dtype=policy.compute, enabled=mixed):
+            # In a deep model all layers but the lowest hand a gradient down.
+            states = embedded(tokens).detach().requires_grad_(True)
+            began = _now(device)
+            outputs = policy.trunk(inputs_embeds=states, position_ids=positions, use_cache=False, **extra)
+            middle = _now(device)
+        outputs.last_hidden_state.float().sum().backward()
+        return middle - began, _now(device) - middle
 
 
 def _head_seconds(hidden: int, vocabulary: int, dtype: torch.dtype, device: str, *, trains: bool) -> float:
@@ -197,20 +227,24 @@ def _head_seconds(hidden: int, vocabulary: int, dtype: torch.dtype, device: str,
     return min(seconds) * vocabulary / part / CHUNK
 
 
-def _update_seconds(policy: Policy, recipe: Recipe) -> float:
-    """Seconds of clipping and the optimizer's step, for each number that learns."""
+def _update_seconds(policy: Policy, recipe: Recipe) -> tuple[float, float]:
+    """Seconds of clipping and the optimizer's step, and of making a gradient anew, for each number that learns."""
     weights = policy.trainable()
-    for weight in weights.values():
-        weight.grad = torch.zeros_like(weight)
     optimizer = make_optimizer(weights, recipe.train, recipe.adapter.lr_ratio)
     seconds = []
-    for _ in range(2):  # the first makes the moments
+    for _ in range(3):  # the first makes the moments
+        optimizer.zero_grad(set_to_none=True)
         began = _now(policy.device)
+        for weight in weights.values():
+            weight.grad = torch.zeros_like(weight).add_(1e-3)
+        middle = _now(policy.device)
         torch.nn.utils.clip_grad_norm_(weights.values(), recipe.train.max_grad_norm or 1.0)
         optimizer.step()
-        seconds.append(_now(policy.device) - began)
+        seconds.append((_now(policy.device) - middle, middle - began))
     optimizer.zero_grad(set_to_none=True)
-    return seconds[-1] / sum(weight.numel() for weight in weights.values())
+    numbers = sum(weight.numel() for weight in weights.values())
+    step, fresh = (min(some) / numbers for some in zip(*seconds[1:], strict=True))
+    return step, fresh
 
 
 def _now(device: torch.device) -> float:

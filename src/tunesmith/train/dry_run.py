@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from tunesmith import huge_pages
 from tunesmith.errors import InputError
 from tunesmith.kernels.segment_attention import UnsupportedAttention
 from tunesmith.methods import Method
@@ -24,6 +25,8 @@ from tunesmith.models.recompute import recomputable_layers, recompute_activation
 from tunesmith.models.skeleton import first_line
 from tunesmith.segments import Row, SegmentPlan
 from tunesmith.train.optim import state_bytes
+
+_HUGE_PAGE = 2 << 20  # bytes
 
 
 class CannotPretend(Exception):
@@ -161,18 +164,20 @@ def _depths(model: PreTrainedModel) -> tuple[int, tuple[int, ...]]:
     return there, (there,) if low + period >= there else (low, low + period)
 
 
-def _cut(model: PreTrainedModel, depth: int) -> None:
+def cut(model: PreTrainedModel, depth: int) -> None:
     """Take away all layers but the lowest `depth`."""
     text = model.config.get_text_config(decoder=True)
     if depth < text.num_hidden_layers:
         del decoder_layers(model)[depth:]
         text.num_hidden_layers = depth
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[:depth]
 
 
 def _run(trial: Trial, depth: int, recompute: bool) -> _Taken:
     """One step at one depth."""
     model = trial.skeleton()
-    _cut(model, depth)
+    cut(model, depth)
     if trial.packed is not None:
         pack(model, trial.packed)
     with torch.device("meta"):
@@ -192,7 +197,7 @@ def _run(trial: Trial, depth: int, recompute: bool) -> _Taken:
 def _take(trial: Trial, tuned: nn.Module, layers: list[nn.Module]) -> _Taken:
     policy = Policy(tuned, segments=trial.segments, compute=trial.compute, seed=0)
     weights = policy.trainable()
-    live = LiveBytes()
+    live = LiveBytes(_HUGE_PAGE if trial.device == "cpu" and huge_pages() else 0)
     live.ignore(tuned)
     # Its forms would be pretended ones; pictures leave nothing behind in a tower that is frozen.
     row = replace(trial.row, plan=SegmentPlan(trial.row.plan.segments), pictures=())

@@ -12,30 +12,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from tunesmith.config.schema import Adapter, Recipe
+from tunesmith.config.schema import Recipe
+from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
-from tunesmith.models.adapters import adapter_config, add_adapter
+from tunesmith.models.adapters import add_adapter, add_shape_of
 from tunesmith.models.load import DTYPES
 from tunesmith.models.quantize import weights_bytes
 from tunesmith.models.skeleton import skeleton
 from tunesmith.models.unfreeze import choose_what_learns
-from tunesmith.train.dry_run import StepMemory, Trial, step_memory
+from tunesmith.train.dry_run import CannotPretend, StepMemory, Trial, step_memory
 from tunesmith.train.rows import PlannedRows
 
 # What a process takes on as it computes, beside tensors: code of the math libraries, their buffers, thread stacks.
 _LIBRARIES = 180e6
-# What the allocator holds between pieces in use, and what products take aside: so much of activations and logits, and of
-# the weights up to a most. On a CPU these go through two measured runs (Linux, glibc, 2 threads; TinyLlama's shape,
-# LoRA r 16 in bf16, 512 tokens, with all layers recomputed and with none); for CUDA and MPS they are guesses.
-_GAPS = {"cpu": 0.23, "cuda": 0.08, "mps": 0.2}
-_ASIDE, _ASIDE_AT_MOST = 0.25, 520e6
+# What the allocator holds between pieces in use, as a share of activations and logits. On a CPU it goes through five
+# measured runs (Linux, glibc, huge pages, 2 threads: TinyLlama's and Qwen3-0.6B's shapes, LoRA r 16 in bf16 and fp32, 384
+# and 512 tokens, with all layers recomputed and with none); for CUDA and MPS they are guesses.
+_GAPS = {"cpu": 0.2, "cuda": 0.08, "mps": 0.2}
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,6 @@ class Needs:
     weights: float  # all of them, as they are held
     step: StepMemory
     gaps: float  # what the allocator wastes, as a share of activations and logits
-    aside: float  # and besides
 
     def plan(self, recomputed: int) -> MemoryPlan:
         """The phases, with so many layers recomputed."""
@@ -102,7 +100,7 @@ class Needs:
                     "gradients": held.gradients,
                     "activations": held.activations,
                     "head": held.head,
-                    "gaps": self.gaps * (held.activations + held.head) + self.aside,
+                    "gaps": self.gaps * (held.activations + held.head),
                 },
             ),
         ]
@@ -123,6 +121,9 @@ def needs_of(recipe: Recipe, setting: Setting, rows: PlannedRows) -> Needs:
     sizes = weights_bytes(
         setting.folder, dtype=dtype, quantize=quantize, trust_remote_code=setting.trust_remote_code
     )
+    if setting.start is not None and not full:
+        bare = skeleton(setting.folder, dtype=dtype, trust_remote_code=setting.trust_remote_code)
+        _with_the_shape_of(setting.start, bare, cut=False)
     trial = Trial(
         skeleton=partial(skeleton, setting.folder, dtype=dtype, trust_remote_code=setting.trust_remote_code),
         tune=partial(tune, recipe, setting),
@@ -144,7 +145,6 @@ def needs_of(recipe: Recipe, setting: Setting, rows: PlannedRows) -> Needs:
         weights=sizes["total"],
         step=step,
         gaps=_GAPS[setting.device],
-        aside=min(_ASIDE * sizes["total"], _ASIDE_AT_MOST) if setting.device == "cpu" else 0.0,
     )
 
 
@@ -160,23 +160,23 @@ def tune(recipe: Recipe, setting: Setting, model: PreTrainedModel, depth: int | 
     adapter = recipe.adapter.model_copy(update={"init": "lora"})  # other beginnings read the weights
     if adapter.top_layers is not None and depth is not None:
         adapter = adapter.model_copy(update={"top_layers": min(adapter.top_layers, depth)})
-    tuned: nn.Module = model
-    if adapter.type == "lora":
-        if setting.start is not None:
-            adapter = adapter.model_copy(update=_settings_of(setting.start))
+    if adapter.type == "lora" and setting.start is not None:
+        tuned: nn.Module = _with_the_shape_of(setting.start, model, cut=depth is not None)
+    elif adapter.type == "lora":
         tuned = add_adapter(
             model, adapter, base_name="", seed=recipe.train.seed, new_tokens=setting.new_tokens
         )
+    else:
+        tuned = model
     choose_what_learns(tuned, adapter)
     return tuned
 
 
-def _settings_of(start: Path) -> dict[str, Any]:
-    """Of an adapter to go on from, what decides how large it is."""
-    config = adapter_config(start)
-    targets = config.get("target_modules")
-    return {
-        "rank": config.get("r", Adapter().rank),
-        "dropout": config.get("lora_dropout", 0.0),
-        "targets": tuple(targets) if isinstance(targets, list) else targets or "all-linear",
-    }
+def _with_the_shape_of(start: Path, model: PreTrainedModel, *, cut: bool) -> nn.Module:
+    """The model with an adapter such as the one that is gone on from; `cut`: not all of its layers are there."""
+    try:
+        return add_shape_of(model, start)
+    except InputError as error:
+        if cut:  # it may sit on upper layers only
+            raise CannotPretend(str(error)) from error
+        raise
