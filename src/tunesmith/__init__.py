@@ -12,4 +12,4 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 def huge_pages() -> bool:
     """Whether PyTorch's large blocks begin and end with huge pages."""
-    return sys.platform == "linux" and os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    return sys.platform == "linux" and os.environ.get("THP_MEM_ALLOC_ENABLE") == "1"

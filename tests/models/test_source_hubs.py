@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import tiny_llama
 from tests.data.readers.stand_ins import Hub, going_to, standing_in
 from tunesmith.errors import InputError, TunesmithError
+from tunesmith.hubs.repository import failure
 from tunesmith.models.load import load_model
 from tunesmith.models.source import Located, files_wanted, locate
 
@@ -285,3 +286,11 @@ def test_modelscope_tells_no_commit_so_the_revision_stays_as_asked(net, files):
 def test_without_the_client_the_pip_line_is_said(monkeypatch):
     monkeypatch.setattr("tunesmith.optional.installed", lambda module: module != "modelscope")
     assert 'pip install "tunesmith[modelscope]"' in error_of("ms:o/n")
+
+
+def test_what_a_hub_says_goes_on_without_signatures():
+    told = failure(
+        OSError("403 for url: https://cdn.example/model.bin?Signature=abc&Key=def (refused)\nmore")
+    )
+    assert told == "failed (403 for url: https://cdn.example/model.bin (refused))"
+    assert failure(TimeoutError()) == "failed (TimeoutError)"

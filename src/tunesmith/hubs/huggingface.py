@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tunesmith.errors import InputError, WorkError, no_room_is_a_work_error
-from tunesmith.hubs.repository import Cached, Kind, Listed, failure
+from tunesmith.errors import InputError, no_room_is_a_work_error
+from tunesmith.hubs.repository import Cached, Kind, Listed, cannot_write, failure, stopped
 from tunesmith.rundir import FREE_AND_REPEAT, write_json
 
 log = logging.getLogger("tunesmith")
@@ -103,17 +103,9 @@ class HuggingFace:
         except _Silent as silent:
             if listed.offline:
                 raise self._not_there(listed.offline) from None
-            raise InputError(
-                f"the download stopped: the hub {silent.reason}",
-                where=self.reference,
-                remedy="run the same again; it goes on with what is missing",
-            ) from None
+            raise stopped(self.reference, f"the hub {silent.reason}") from None
         except OSError as error:
-            raise WorkError(
-                f"{folder or 'the cache'} cannot be written to: {error.strerror or error}",
-                where=self.reference,
-                remedy="see to the folder's permissions, or name another",
-            ) from error
+            raise cannot_write(self.reference, folder, error) from error
         if folder is None:
             self._point(listed)
         return Path(root)

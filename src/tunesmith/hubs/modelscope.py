@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, redi
 from pathlib import Path
 
 from tunesmith import optional
-from tunesmith.errors import InputError, WorkError, no_room_is_a_work_error
-from tunesmith.hubs.repository import Cached, Kind, Listed, failure
+from tunesmith.errors import InputError, no_room_is_a_work_error
+from tunesmith.hubs.repository import Cached, Kind, Listed, cannot_write, failure, stopped
 from tunesmith.rundir import FREE_AND_REPEAT, write_json
 
 _BRANCH = "master"
@@ -102,17 +102,9 @@ class ModelScope:
         except _Failed as failed:
             if listed.offline:
                 raise self._not_there(listed.offline) from None
-            raise InputError(
-                f"the download stopped: ModelScope {failed.reason}",
-                where=self.reference,
-                remedy="run the same again; it goes on with what is missing",
-            ) from None
+            raise stopped(self.reference, f"ModelScope {failed.reason}") from None
         except OSError as error:
-            raise WorkError(
-                f"{folder or 'the cache'} cannot be written to: {error.strerror or error}",
-                where=self.reference,
-                remedy="see to the folder's permissions, or name another",
-            ) from error
+            raise cannot_write(self.reference, folder, error) from error
 
     def space(self, listed: Listed, files: Sequence[str], folder: Path | None) -> tuple[Path, int]:
         """Where these files would go, and how many bytes are still to come there, as far as sizes are told."""

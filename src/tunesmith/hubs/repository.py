@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from tunesmith.errors import InputError, WorkError
+
 
 class Kind(NamedTuple):
     """What a repository holds, in the hubs' word and in ours."""
@@ -60,3 +62,21 @@ def failure(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return f"failed ({re.sub('[?][^ ]+', '', lines[0])[:200] if lines else type(error).__name__})"
+
+
+def stopped(reference: str, why: str) -> InputError:
+    """A download that did not come to its end; `why` goes on from there, as a clause."""
+    return InputError(
+        f"the download stopped: {why}",
+        where=reference,
+        remedy="run the same again; it goes on with what is missing",
+    )
+
+
+def cannot_write(reference: str, folder: Path | None, error: OSError) -> WorkError:
+    """A folder (None: the cache) that does not take the files."""
+    return WorkError(
+        f"{folder or 'the cache'} cannot be written to: {error.strerror or error}",
+        where=reference,
+        remedy="see to the folder's permissions, or name another",
+    )

@@ -61,8 +61,8 @@ class Passes:
 class Speed:
     """Seconds, each measured or extrapolated from measured ones.
 
-    A layer that keeps its activations is not merely one forward pass faster than one that recomputes them: memory that
-    is taken and given back layer by layer is fresh in the caches, and need not be asked of the system anew.
+    A layer that recomputes its activations was measured to be faster than one that keeps them and a forward pass besides
+    (its first forward pass takes less memory), so each way is timed by itself.
     """
 
     kept: Passes
@@ -111,20 +111,17 @@ def calibrate(recipe: Recipe, setting: Setting, typical: Row, *, trainable: floa
     model = _two_layers(bare, recipe, setting)
     tuned = tune(recipe, setting, model, _LAYERS)
     policy = Policy(tuned, segments=setting.segments, compute=compute, seed=0)
-    kept = _fitted(policy, typical) if recomputed < layers else None
-    again = None
+    ways = [_fitted(policy, typical)] if recomputed < layers else []
     if recomputed:
         recompute_activations(model)
-        again = _fitted(policy, typical)
+        ways.append(_fitted(policy, typical))
     head = _head_seconds(hidden, vocabulary, model.dtype, setting.device, trains=full)
     token = min(_timed(policy, [1])[0] for _ in range(3)) / _LAYERS * layers + head
-    passes = kept or again
-    assert passes is not None
     step, fresh = _update_seconds(policy, recipe)
     update = (step + fresh) * trainable
     if full:
         update += fresh * vocabulary * hidden  # looking up embeddings leaves a gradient of all of them
-    return Speed(kept or passes, again or passes, head, update, token, layers)
+    return Speed(ways[0], ways[-1], head, update, token, layers)
 
 
 def _two_layers(bare: PreTrainedModel, recipe: Recipe, setting: Setting) -> PreTrainedModel:
