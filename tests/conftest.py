@@ -99,6 +99,25 @@ def stand_in(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def hub_server():
+    """One server on loopback that plays both hubs."""
+    from tests.data.readers.stand_ins import standing_in
+
+    with standing_in() as server:
+        yield server
+
+
+@pytest.fixture
+def net(hub_server, tmp_path, monkeypatch):
+    """Both hubs, without repositories, and empty caches."""
+    from tests.data.readers.stand_ins import Hub, going_to
+
+    hub_server.__dict__.update(Hub().__dict__ | {"url": hub_server.url})
+    with going_to(hub_server, tmp_path / "cache", monkeypatch) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
 def command(tmp_path_factory):
     """The real command line, cheap to start many times."""
     from tests.invariant.command import CommandServer

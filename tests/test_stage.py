@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.data.readers.stand_ins import Hub, going_to, standing_in
 from tests.recipes import write_recipe
 from tunesmith import pipeline
 from tunesmith.config.load import load
@@ -19,12 +18,6 @@ from tunesmith.models.source import fingerprint
 from tunesmith.rundir import RunDir
 
 QUICK = {"epochs": 1, "save_every": 1, "threads": 1}
-
-
-@pytest.fixture
-def net(tmp_path, monkeypatch):
-    with standing_in() as stand_in, going_to(stand_in, tmp_path / "cache", monkeypatch):
-        yield stand_in
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def stopped_after_a_step(recipe: Path) -> RunDir:
     return RunDir(recipe.parent / "run")
 
 
-def moved(net: Hub, files: dict[str, bytes], tmp_path: Path) -> str:
+def moved(net, files: dict[str, bytes], tmp_path: Path) -> str:
     """Other weights come onto the hub's branch."""
     (tmp_path / "weights").write_bytes(files["model.safetensors"])
     weights = load_file(tmp_path / "weights")

@@ -12,7 +12,6 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.data.readers.stand_ins import Hub, going_to, standing_in
 from tunesmith.cli.main import main
 from tunesmith.config.schema import Source
 from tunesmith.data.readers import find, read
@@ -20,21 +19,10 @@ from tunesmith.data.readers import find, read
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def server():
-    with standing_in() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def net(server: Hub, here, tmp_path_factory, monkeypatch):
-    server.__dict__.update(Hub().__dict__ | {"url": server.url})
-    with going_to(server, tmp_path_factory.mktemp("cache"), monkeypatch) as stand_in:
-        yield stand_in
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture

@@ -6,25 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.readers.stand_ins import Hub, going_to, standing_in
 from tunesmith.cli.main import main
 from tunesmith.config.load import load
 
 CARD = b"---\nlicense: apache-2.0\n---\n# Model\n"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with standing_in() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def net(server: Hub, tmp_path, monkeypatch):
-    server.__dict__.update(Hub().__dict__ | {"url": server.url})
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with going_to(server, tmp_path / "cache", monkeypatch) as stand_in:
-        yield stand_in
 
 
 @pytest.fixture

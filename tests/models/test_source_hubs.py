@@ -12,27 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import tiny_llama
-from tests.data.readers.stand_ins import Hub, going_to, standing_in
 from tunesmith.errors import InputError, TunesmithError
 from tunesmith.hubs.repository import failure
 from tunesmith.models.load import load_model
 from tunesmith.models.source import Located, files_wanted, locate
 
 CARD = b"---\nlanguage: zh\nlicense: other\nlicense_name: tiny-licence\n---\n# Model\n"
-
-
-@pytest.fixture(scope="module")
-def server():
-    with standing_in() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def net(server: Hub, tmp_path, monkeypatch):
-    """A hub without repositories, and empty caches."""
-    server.__dict__.update(Hub().__dict__ | {"url": server.url})
-    with going_to(server, tmp_path / "cache", monkeypatch) as stand_in:
-        yield stand_in
 
 
 @pytest.fixture(params=["", "ms:"], ids=["huggingface", "modelscope"])

@@ -115,39 +115,8 @@ class _Packer(HfQuantizer):  # type: ignore[misc]
         return True
 
 
-class _Pack(ConversionOps):  # type: ignore[misc]
-    """One weight, as the checkpoint holds it -> packed."""
-
-    def __init__(self, packing: Packing) -> None:
-        self.packing = packing
-
-    def convert(
-        self,
-        input_dict: dict[str, Any],
-        full_layer_name: str,
-        model: PreTrainedModel,
-        missing_keys: set[str],
-        **others: Any,
-    ) -> dict[str, Tensor]:
-        (value,) = input_dict.values()
-        value = value[0] if isinstance(value, list) else value
-        owner, _, weight = full_layer_name.rpartition(".")
-        module = model.get_submodule(owner)
-        if isinstance(module, nn.Linear):
-            if module.turned:
-                value = value.T
-            return {full_layer_name: _packed_weight(module, value, self.packing.storage)}
-        expected = getattr(module, weight).shape
-        if value.shape != expected:
-            return {full_layer_name: value}  # transformers tells of shapes that do not fit
-        kind = Nf4Experts if self.packing.storage == "nf4" else Int8Experts
-        _put(module, weight, kind(lambda number: value[number], value.shape))
-        missing_keys.discard(full_layer_name)
-        return {}
-
-
-class _FromMxfp4(ConversionOps):  # type: ignore[misc]
-    """The blocks and scales of one weight of all experts -> whole, packed anew, or kept."""
+class _Conversion(ConversionOps):  # type: ignore[misc]
+    """One weight of the model, from what the checkpoint holds of it."""
 
     def __init__(self, packing: Packing) -> None:
         self.packing = packing
@@ -162,23 +131,57 @@ class _FromMxfp4(ConversionOps):  # type: ignore[misc]
     ) -> dict[str, Tensor]:
         found = {name: value[0] if isinstance(value, list) else value for name, value in input_dict.items()}
         owner, _, weight = full_layer_name.rpartition(".")
+        module = model.get_submodule(owner)
+        converted = self.converted(module, weight, found, model.dtype)
+        if not isinstance(converted, PackedExperts):
+            return {full_layer_name: converted}
+        _put(module, weight, converted)
+        missing_keys.discard(full_layer_name)
+        return {}
+
+    def converted(
+        self, module: nn.Module, weight: str, found: dict[str, Tensor], dtype: torch.dtype
+    ) -> Tensor | PackedExperts:
+        """What takes the place of `weight` in `module`; `found` is by the checkpoint's names."""
+        raise NotImplementedError
+
+
+class _Pack(_Conversion):
+    """One weight, as the checkpoint holds it -> packed."""
+
+    def converted(
+        self, module: nn.Module, weight: str, found: dict[str, Tensor], dtype: torch.dtype
+    ) -> Tensor | PackedExperts:
+        (value,) = found.values()
+        if isinstance(module, nn.Linear):
+            if module.turned:
+                value = value.T
+            return _packed_weight(module, value, self.packing.storage)
+        if value.shape != getattr(module, weight).shape:
+            return value  # transformers tells of shapes that do not fit
+        kind = Nf4Experts if self.packing.storage == "nf4" else Int8Experts
+        return kind(lambda number: value[number], value.shape)
+
+
+class _FromMxfp4(_Conversion):
+    """The blocks and scales of one weight of all experts -> whole, packed anew, or kept."""
+
+    def converted(
+        self, module: nn.Module, weight: str, found: dict[str, Tensor], dtype: torch.dtype
+    ) -> Tensor | PackedExperts:
         blocks, scales = found[f"{weight}_blocks"], found[f"{weight}_scales"]
-        dtype = model.dtype
 
         def expert(number: int) -> Tensor:
             return unpack_mxfp4(blocks[number], scales[number], dtype)
 
         kept = Mxfp4Experts(blocks, scales)
-        if self.packing.storage == "none" or kept.shape != getattr(model.get_submodule(owner), weight).shape:
+        if self.packing.storage == "none" or kept.shape != getattr(module, weight).shape:
             whole = torch.empty(kept.shape, dtype=dtype, device=blocks.device)
             for number in range(len(whole)):
                 whole[number] = expert(number)
-            return {full_layer_name: whole}
+            return whole
         kinds = {"nf4": Nf4Experts, "bnb8": Int8Experts}
-        packed = kept if self.packing.storage == "keep" else kinds[self.packing.storage](expert, kept.shape)
-        _put(model.get_submodule(owner), weight, packed)
-        missing_keys.discard(full_layer_name)
-        return {}
+        return kept if self.packing.storage == "keep" else kinds[self.packing.storage](expert, kept.shape)
 
 
 def _unpacks_mxfp4(conversion: Any) -> bool:

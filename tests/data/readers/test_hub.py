@@ -11,23 +11,9 @@ from tunesmith import optional
 from tunesmith.data.readers import hub, hub_files
 from tunesmith.errors import InputError, TunesmithError
 
-from .stand_ins import COMMIT, Hub, going_to, standing_in
+from .stand_ins import COMMIT
 
 ROWS = b'{"text": "one"}\n{"text": "two"}\n'
-
-
-@pytest.fixture(scope="module")
-def server():
-    with standing_in() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def net(server: Hub, tmp_path, monkeypatch):
-    """A hub without repositories, and empty caches."""
-    server.__dict__.update(Hub().__dict__ | {"url": server.url})
-    with going_to(server, tmp_path / "cache", monkeypatch) as stand_in:
-        yield stand_in
 
 
 def error_of(reference: str, **options) -> str:
