@@ -10,6 +10,8 @@
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
+# One process of tests a core, each of up to 2 GB; eight at most.
+WORKERS ?= -n auto --maxprocesses 8 --dist worksteal
 
 setup: .venv/installed
 
@@ -20,10 +22,10 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: .venv/installed-for-tests
-	TUNESMITH_SLOW=1 $(BIN)/python -m pytest
+	TUNESMITH_SLOW=1 $(BIN)/python -m pytest $(WORKERS)
 
 # The first of these that is there and is Python 3.11 or later; `make PYTHON=...` names another.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
