@@ -48,6 +48,24 @@ def test_a_frozen_head_keeps_only_one_gradient_row_a_loss_row():
     assert max(kept) == 64 * 16
 
 
+def test_a_trained_head_keeps_no_logits_and_autocast_is_kept():
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 1000)
+    hidden, targets = torch.randn(CHUNK + 9, 16, requires_grad=True), torch.randint(1000, (CHUNK + 9,))
+    kept: list[int] = []
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            ours = target_logprobs(hidden, targets, head, LogitTransform())
+        plain = head(hidden).float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    assert max(kept) == 16 * 1000
+    torch.testing.assert_close(ours, plain)  # the very products of bf16
+    leaves = [hidden, head.weight, head.bias]
+    mine, theirs = (torch.autograd.grad(one.mean(), leaves) for one in (ours, plain))
+    for one, other in zip(mine, theirs, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.01 * other.abs().max().item())
+
+
 @pytest.mark.parametrize("rows", [0])
 def test_no_loss_rows_is_no_error(rows):
     head = torch.nn.Linear(4, 9).requires_grad_(False)
