@@ -24,5 +24,18 @@ def test_a_class_is_drawn_from_those_that_the_row_offers_and_the_rest_stays():
     assert sum(counts) == 300 and min(counts) > 70
 
 
+def test_a_kind_of_entity_is_drawn_and_its_place_stays():
+    row = {"text": "小明住在南京。", "entities": [
+        {"start_idx": 0, "end_idx": 2, "entity_text": "小明", "entity_names": ["人名"]},
+        {"start_idx": 4, "end_idx": 6, "entity_text": "南京", "entity_names": ["地理实体"]},
+    ]}  # fmt: skip
+    drawn = [json.loads(line) for line in shuffled([json.dumps(row)] * 200, 0)]
+    kinds = [entity.pop("entity_names")[0] for one in drawn for entity in one["entities"]]
+    for entity in row["entities"]:
+        del entity["entity_names"]
+    assert all(one == row for one in drawn)
+    assert min(kinds.count(kind) for kind in ("地点", "人名", "地理实体", "组织")) > 70
+
+
 def test_the_same_seed_draws_the_same():
     assert shuffled(LINES, 3) == shuffled(LINES, 3) != shuffled(LINES, 4)
