@@ -8,6 +8,7 @@ import os
 import stat
 
 import pytest
+import torch
 
 from tests.recipes import ROWS, write_recipe, write_rows
 
@@ -65,6 +66,14 @@ def test_what_to_look_at_is_a_warning(type_in, recipe):
     assert "train: 1 row repeats" in warnings[1] and "rows.jsonl:1 again at" in warnings[1]
     assert "train: 1 row answers" in warnings[2] and len(warnings) == 3
     assert "Nothing keeps it from training, but see the 3 warnings above; start with: " in output
+
+
+def test_a_recipe_for_another_machine_is_told_to_be_one(type_in, recipe):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    code, output, _ = type_in("check", recipe([chat("q", "a")]), "model.device=cuda")
+    assert code == 0 and "Nothing is wrong" not in output
+    assert "Recipe and data are right, but it cannot be trained on this machine: the device cuda" in output
 
 
 def test_without_warnings_nothing_is_wrong_and_one_is_said_as_one(type_in, recipe):

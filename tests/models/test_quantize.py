@@ -358,13 +358,15 @@ def test_experts_that_cannot_be_packed_are_told(tmp_path, caplog):
     )
 
 
-def test_bitsandbytes_fetches_no_code_when_it_is_imported(tmp_path):
+@pytest.mark.parametrize("first", ["tunesmith.models.packed", "tunesmith.infer.shelf"])  # PEFT imports it too
+def test_bitsandbytes_fetches_no_code_when_it_is_imported(tmp_path, first):
     """With the package `kernels` it would, on CPUs with AVX512-BF16; the package stays usable for others."""
     (tmp_path / "kernels.py").write_text(
         "def get_kernel(name, **settings):\n    print('fetched', name)\n    raise OSError('no network')\n",
         "utf-8",
     )
     program = (
+        f"import {first}\n"
         "from tunesmith.models.packed import bitsandbytes\n"
         "print(bitsandbytes().__name__)\n"
         "import kernels\n"
@@ -378,3 +380,4 @@ def test_bitsandbytes_fetches_no_code_when_it_is_imported(tmp_path):
         text=True,
     )
     assert done.stdout.splitlines() == ["bitsandbytes", "get_kernel"], done.stderr
+    assert "kernels" not in done.stderr

@@ -78,11 +78,40 @@ def test_a_sharded_model_loads_and_a_missing_shard_is_named(folder):
         resolve(str(folder))
 
 
-def test_a_damaged_index_is_told(folder):
+def test_a_missing_shard_is_named_without_the_index_too(folder):
     shard(folder)
-    (folder / "model.safetensors.index.json").write_text("{", "utf-8")
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "model-00001-of-00002.safetensors").unlink()
+    with pytest.raises(InputError, match="1 of 2 weight files is missing, the first is model-00001-of-00002"):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize("content", ["{", '{"weight_map": ["a"]}', "{}", '{"weight_map": {"a": 1}}'])
+def test_a_damaged_index_is_told(folder, content):
+    shard(folder)
+    (folder / "model.safetensors.index.json").write_text(content, "utf-8")
     with pytest.raises(InputError, match=r"index\.json: this file of the model is damaged"):
         resolve(str(folder))
+
+
+def test_where_no_weights_are_needed_a_folder_may_hold_none_but_not_half_of_them(folder):
+    shard(folder)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(InputError, match="only half there"):
+        resolve(str(folder), weights=False)
+    for path in folder.glob("model*"):
+        path.unlink()
+    assert resolve(str(folder), weights=False) == folder
+    with pytest.raises(InputError, match=r"holds no .*; expected model\.safetensors"):
+        resolve(str(folder))
+
+
+def test_a_configuration_with_a_value_of_the_wrong_type_is_told(folder):
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": "x"}), "utf-8")
+    for read in (load_tokenizer, load):
+        with pytest.raises(InputError, match="Field 'hidden_size' expected int, got str"):
+            read(folder)
 
 
 def without(name: str):

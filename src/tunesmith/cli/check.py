@@ -72,10 +72,16 @@ def check(
         _show_sample(prepared, sample)
     if html is not None:
         _say(f"\nThe page is {html}", "dim")
-    _say(f"\n{plan}. {_verdict(prepared, warnings, command)}")
+    _say(f"\n{plan}. {_verdict(loaded, warnings, command)}")
 
 
-def _verdict(prepared: Prepared, warnings: int, command: str) -> str:
+def _verdict(recipe: Recipe, warnings: int, command: str) -> str:
+    from tunesmith.train.device import Hardware, choose_device
+
+    try:
+        choose_device(recipe.model.device, Hardware.here())
+    except InputError as error:  # it may be checked here for another machine
+        return f"Recipe and data are right, but it cannot be trained on this machine: {error}"
     if not warnings:
         return f"Nothing is wrong; start with: {command}"
     above = "the warning above" if warnings == 1 else f"the {warnings} warnings above"

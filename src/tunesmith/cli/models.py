@@ -40,6 +40,7 @@ def download(
 
     _must_be_a_folder(output)
     if (here := local_folder(source)) is not None:
+        locate(source)  # says what of it is missing
         _say_it_is_here(source, here, output)
         return
     source_parts(source)

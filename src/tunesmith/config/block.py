@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-AMOUNT_PATTERN = r"^\d+(\.\d+)?\s?[KMGT]i?B$"  # of memory: 8GB, 7.5 GiB
-BUDGET_PATTERN = f"^auto$|{AMOUNT_PATTERN}"
+_UNITS = r"\s?[KMGT]i?B$"
+AMOUNT_PATTERN = r"^\d+(\.\d+)?" + _UNITS  # of memory: 8GB, 7.5 GiB
+BUDGET_PATTERN = r"^auto$|^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)" + _UNITS  # the same, above 0
 
 
 def tuple_of_list(value: Any) -> Any:

@@ -96,7 +96,7 @@ class Adapter(Block):
         description="LoRA's alpha; the update is scaled by alpha / rank, under `rslora` by alpha / sqrt(rank).",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before LoRA's first matrix.")
-    targets: str | Annotated[tuple[str, ...], BeforeValidator(tuple_of_list)] = Field(
+    targets: str | Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(tuple_of_list)] = Field(
         "all-linear",
         description="What to adapt: a list of module names or their ends, a regular expression for whole names, or "
         "`all-linear`: every linear layer but the head and the vision tower. Experts are no linear layers; a list can "

@@ -21,7 +21,7 @@ _KEYS_SHOWN = 6  # of a block; docs/recipe.md has them all
 _PATTERNS = {
     NAME_PATTERN: "text of letters, digits, `_`, `.`, `-` and spaces that begins with a letter, a digit or `_`",
     AMOUNT_PATTERN: "an amount of memory such as 8GB",
-    BUDGET_PATTERN: "`auto` or an amount of memory such as 8GB",
+    BUDGET_PATTERN: "`auto` or an amount of memory above 0, such as 8GB",
 }
 
 

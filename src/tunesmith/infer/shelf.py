@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
 from tunesmith.models.adapters import load_adapter, load_beside
+from tunesmith.models.peft_at_home import PeftModel
 
 Voice = Callable[[], AbstractContextManager[None]]
 

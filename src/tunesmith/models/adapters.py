@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
-from peft.utils import ModulesToSaveWrapper
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -26,12 +25,23 @@ from tunesmith.models.decomposed import (
     widened,
 )
 from tunesmith.models.layers import check_top_layers
-from tunesmith.models.packed import keep_bitsandbytes_at_home
+from tunesmith.models.peft_at_home import (
+    LoraConfig,
+    ModulesToSaveWrapper,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+)
 from tunesmith.models.targets import Targets, find_targets, linear_names_remedy, modules_of
 from tunesmith.models.tokens import rows_that_learn
 
 CONFIG_FILE = "adapter_config.json"
 _WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+# How torch says that a weight has another shape than the model's.
+_SIZES = re.compile(
+    r"size mismatch for (?:base_model\.model\.)?(?P<name>\S+?)(?:\.default)?(?:\.weight)?: .*?"
+    r"torch\.Size\(\[(?P<there>[^]]*)\]\).*?torch\.Size\(\[(?P<here>[^]]*)\]\)"
+)
 _ADAPTER = "default"  # PEFT's name for the adapter when there is one
 
 
@@ -71,7 +81,6 @@ def add_adapter(
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
-    keep_bitsandbytes_at_home()
     try:
         with _where_it_is(model):
             tuned = get_peft_model(model, config)
@@ -203,7 +212,6 @@ def add_shape_of(model: PreTrainedModel, folder: Path) -> PeftModel:
         InputError: the folder's configuration is damaged, or is one for another model.
     """
     made_for = adapter_config(folder).get("base_model_name_or_path") or "it does not say which"
-    keep_bitsandbytes_at_home()
     try:
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode, config.init_lora_weights = False, True  # other beginnings read the weights
@@ -236,7 +244,6 @@ def _read(folder: Path, name: str, *, onto: PreTrainedModel | PeftModel, trainab
     if not any((folder / file).is_file() for file in _WEIGHT_FILES):
         raise InputError(f"the adapter {folder} has no weights", expected=" or ".join(_WEIGHT_FILES))
     made_for = adapter_config(folder).get("base_model_name_or_path") or "it does not say which"
-    keep_bitsandbytes_at_home()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what PEFT warns of is looked at below
@@ -323,7 +330,10 @@ def _why(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Target modules"):  # it goes on with a list of all of them
         return "it adapts layers that this model does not have"
-    return next((line for line in lines if "size mismatch" in line), lines[0])[:300].rstrip(".")
+    if (sizes := next(filter(None, map(_SIZES.search, lines)), None)) is None:
+        return lines[0][:300].rstrip(".")
+    there, here = (sizes[side].replace(", ", " x ") for side in ("there", "here"))
+    return f"{sizes['name']} is {there} there, and this model needs {here}"
 
 
 def _does_not_fit(folder: Path, made_for: str, why: str) -> InputError:
@@ -345,7 +355,7 @@ def _check_every_weight_found_its_place(
         raise _does_not_fit(
             folder,
             made_for,
-            f"it holds {_plain(found.unexpected_keys[0], name)}, for which there is no place",
+            f"it holds {_with_shape(_plain(found.unexpected_keys[0], name), folder)}, for which there is no place",
         )
     if found.missing_keys:
         raise _does_not_fit(folder, made_for, f"it holds no {_plain(found.missing_keys[0], name)}")
@@ -354,6 +364,16 @@ def _check_every_weight_found_its_place(
 def _plain(key: str, adapter: str) -> str:
     """A weight's name as the file has it."""
     return key.replace(f".{adapter}.", ".")
+
+
+def _with_shape(key: str, folder: Path) -> str:
+    """A weight's name with its shape, where the file is one that tells it without being read."""
+    file = folder / _WEIGHT_FILES[0]
+    if not file.is_file():
+        return key
+    with safe_open(file, "pt") as weights:
+        shape = weights.get_slice(key).get_shape() if key in weights.keys() else []  # noqa: SIM118 - no mapping
+    return f"{key} ({' x '.join(map(str, shape))})" if shape else key
 
 
 def _trainable_in_fp32(model: nn.Module) -> None:

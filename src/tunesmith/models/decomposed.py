@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from peft import LoraConfig, PeftModel
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.errors import InputError
 from tunesmith.models.dropout import mix
+from tunesmith.models.peft_at_home import LoraConfig, LoraLayer, PeftModel
 
 FROZEN_START = "start"  # the frozen adapter's name
 _ADAPTER = "default"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -28,7 +29,7 @@ from tunesmith.models.quantize import (
     stays_whole,
     weights_bytes,
 )
-from tunesmith.models.skeleton import first_line, skeleton
+from tunesmith.models.skeleton import first_line, model_config, skeleton
 from tunesmith.models.source import read_model_json, weight_files
 
 log = logging.getLogger("tunesmith")
@@ -46,10 +47,18 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         return AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, StrictDataclassError) as error:
+        model_config(folder, trust_remote_code=trust_remote_code)  # it is read for the tokenizer too
+        there = (folder / "tokenizer.json").is_file()
         raise InputError(
-            f"{folder} holds no tokenizer that can be loaded ({first_line(error)})",
-            remedy="put tokenizer.json and tokenizer_config.json beside the weights",
+            f"{folder} holds no tokenizer that can be loaded"
+            + (f": tokenizer.json is damaged, or needs a package ({first_line(error)})" if there else ""),
+            expected=None
+            if there
+            else "tokenizer.json and tokenizer_config.json, or what the family has for them",
+            remedy="download the model's tokenizer again"
+            if there
+            else "put the tokenizer's files beside the weights",
         ) from error
 
 

@@ -9,8 +9,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import torch
-from peft.tuners.lora import LoraLayer
-from peft.utils import AuxiliaryTrainingWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -19,6 +17,7 @@ from tunesmith.config.words import counted
 from tunesmith.errors import InputError
 from tunesmith.models.adapters import add_adapter, check_fits
 from tunesmith.models.layers import decoder_layers
+from tunesmith.models.peft_at_home import AuxiliaryTrainingWrapper, LoraLayer
 from tunesmith.models.recompute import check_recomputed
 from tunesmith.models.skeleton import decoder, skeleton
 from tunesmith.models.targets import LINEAR

@@ -7,18 +7,15 @@ and only those that tokens were sent to are unpacked.
 
 from __future__ import annotations
 
-import importlib
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.integrations.moe import ExpertsInterface
 
+from tunesmith.models.peft_at_home import keep_bitsandbytes_at_home
 from tunesmith.optional import require
 
 IMPLEMENTATION = "packed"  # the name under which transformers finds `packed_experts`
@@ -26,24 +23,6 @@ NF4_BLOCK, NF4_SUPERBLOCK = 64, 256  # weights that share a scale; scales that s
 MXFP4_BLOCK = 32
 _QUANTISED_AT_ONCE = 1 << 20  # weights; a multiple of the block
 _FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # E2M1, the sign in the fourth bit
-
-
-def keep_bitsandbytes_at_home() -> None:
-    """Import bitsandbytes, where it is installed, as if the package `kernels` were not.
-
-    With that, on CPUs with AVX512-BF16, version 0.50 fetches compiled code from a hub when it is imported, and runs it.
-    """
-    if "bitsandbytes" in sys.modules or find_spec("bitsandbytes") is None:
-        return
-    there = sys.modules.get("kernels")
-    sys.modules["kernels"] = None  # type: ignore[assignment]  # how Python marks what cannot be imported
-    try:
-        with suppress(ImportError, OSError, RuntimeError):  # told where the package is needed
-            importlib.import_module("bitsandbytes")
-    finally:
-        del sys.modules["kernels"]
-        if there is not None:
-            sys.modules["kernels"] = there
 
 
 def bitsandbytes() -> Any:

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from torch import nn
 
 from tunesmith.errors import InputError
 from tunesmith.models.adapters import write_adapter
+from tunesmith.models.peft_at_home import PeftModel
 from tunesmith.rundir import folder_written_whole, read_json
 
 _ABOUT = "tunesmith.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
@@ -24,7 +25,7 @@ def model_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, TypeError, StrictDataclassError) as error:
         raise InputError(f"the model in {folder} cannot be loaded ({first_line(error)})") from error
 
 
@@ -62,5 +63,6 @@ def decoder(model: PreTrainedModel) -> nn.Module:
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in at most one line."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip()[:300] if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # Of a configuration's field of the wrong type, the last line says what is wrong.
+    return lines[-1 if isinstance(error, StrictDataclassError) else 0][:300].rstrip(":")

@@ -37,6 +37,7 @@ _WANTED_BELOW = ("*.jinja", "*.py")
 _WEIGHTS = ".safetensors"
 _INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_ANY_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)\.safetensors")
 # Weights in forms that are not read: pickles can run code, the others are made for other programs.
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack", ".mlx", ".pdparams")
 _POINTER = b"version https://git-lfs"
@@ -78,7 +79,8 @@ def locate(
         source: `owner/name` or `hf:owner/name`, `ms:owner/name`, a folder, or `builtin:NAME`.
         revision: a branch, tag or commit of the hub's.
         cache_dir: where what a hub sends is kept; None: in the cache of the hub's own client.
-        weights: False: configuration and tokenizer serve, and of a hub's model nothing else is downloaded.
+        weights: False: configuration and tokenizer serve; of a hub's model nothing else is downloaded, and a folder may
+            hold none.
         output: a plain folder to download to, instead of a cache.
 
     Raises:
@@ -86,9 +88,11 @@ def locate(
             lacks what a model needs.
         WorkError: what is downloaded cannot be written.
     """
-    found = _folder_of(source) or _from_hub(source, revision, cache_dir, weights, output)
+    local = _folder_of(source)
+    found = local or _from_hub(source, revision, cache_dir, weights, output)
     _check_is_a_model(found.folder)
-    if weights:
+    # Where none are needed, a hub's model may be without any; what a folder has of them must be whole all the same.
+    if weights or (local and weight_files(found.folder)):
         _check_weights(found.folder)
     return found
 
@@ -168,14 +172,36 @@ def weight_files(folder: Path) -> list[str]:
         return [whole.name]
     if index.is_file():
         _check_is_no_pointer(index)
-        return sorted(set(read_model_json(index).get("weight_map", {}).values()))
-    return sorted(path.name for path in folder.glob("*" + _WEIGHTS))
+        return _files_of_index(index)
+    there = sorted(path.name for path in folder.glob("*" + _WEIGHTS))
+    shard = next(filter(None, map(_ANY_SHARD.fullmatch, there)), None)
+    if shard is None:
+        return there
+    # Its name says how many there are, also where the index did not come along.
+    width = len(shard["number"])
+    numbers = range(1, int(shard["count"]) + 1)
+    return [f"{shard['name']}-{number:0{width}d}-of-{shard['count']}{_WEIGHTS}" for number in numbers]
+
+
+def _files_of_index(index: Path) -> list[str]:
+    placed = read_model_json(index).get("weight_map")
+    if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
+        raise InputError(
+            "this file of the model is damaged: its weight_map does not say which file each weight is in",
+            where=str(index),
+            remedy="download the model again",
+        )
+    return sorted(set(placed.values()))
 
 
 def _no_safetensors(where: str, files: Sequence[str]) -> InputError:
     others = sorted(file for file in files if file.endswith(_OTHER_WEIGHTS) and "/" not in file)
     if not others:
-        return InputError(f"{where} holds no *.safetensors weights")
+        return InputError(
+            f"{where} holds no *.safetensors weights",
+            expected="model.safetensors, or its shards and their index",
+            remedy="download the model again; what is there is kept",
+        )
     pickled = others[0].endswith((".bin", ".pt", ".pth", ".ckpt"))
     why = ", which can run code as it is read" if pickled else ""
     return InputError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from peft import LoraConfig
-from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
@@ -15,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from tunesmith.config.schema import Adapter
 from tunesmith.errors import InputError
 from tunesmith.models.layers import decoder_layers, name_of
+from tunesmith.models.peft_at_home import LoraConfig, convert_peft_config_for_transformers
 from tunesmith.models.skeleton import decoder
 
 # GPT-2 writes its linear layers as convolutions of width one.

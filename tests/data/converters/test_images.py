@@ -4,6 +4,7 @@ import base64
 import json
 import os
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
@@ -265,6 +266,14 @@ def test_size_is_the_one_shown(tmp_path, place):
     exif[0x0112] = 6  # turned by a quarter
     path = picture(tmp_path / "data" / "a.jpg", (40, 30), exif=exif)
     assert content(user("<image>", image="a.jpg"), place) == (Image(path, 30, 40),)
+
+
+def test_sixteen_bits_of_grey_are_scaled_and_not_cut_off(tmp_path):
+    levels = (np.arange(64 * 64, dtype=np.uint16) * 16).reshape(64, 64)
+    Pillow.fromarray(levels).save(tmp_path / "a.png")
+    shown = np.asarray(images.read_picture(str(tmp_path / "a.png")))
+    assert shown.shape == (64, 64, 3)
+    np.testing.assert_array_equal(shown[..., 0], levels // 256)
 
 
 def test_a_changed_file_is_looked_at_again(tmp_path, place):

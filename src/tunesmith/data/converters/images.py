@@ -275,6 +275,8 @@ def read_picture(path: str) -> Any:
             warnings.simplefilter("ignore")
             with Pillow.open(path, formats=_FORMATS) as opened:
                 picture = ImageOps.exif_transpose(opened)
+                if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                    picture = picture.convert("I").point(lambda level: level / 256).convert("L")
                 if picture.has_transparency_data:
                     picture = picture.convert("RGBA")
                     white = Pillow.new("RGBA", picture.size, "white")
