@@ -534,7 +534,7 @@ RECIPES = st.fixed_dictionaries(
     {
         "name": NAMES,
         "model": st.fixed_dictionaries({"source": st.just("builtin:nano"), "revision": st.none() | TEXT}),
-        "adapter": st.fixed_dictionaries({"alpha": POSITIVE, "targets": st.just("all-linear") | st.lists(TEXT)}),
+        "adapter": st.fixed_dictionaries({"alpha": POSITIVE, "targets": st.just("all-linear") | st.lists(TEXT, min_size=1)}),
         "data": st.fixed_dictionaries(
             {
                 "train": st.lists(
