@@ -24,9 +24,10 @@ import transformers
 from transformers import PreTrainedModel
 
 from tiny_families import IMAGE_TEXT_TYPES, NOT_TRIED, TYPES, default_attention_dropout, tiny
-from tunesmith.config.schema import Adapter
+from tunesmith.config.schema import Adapter, Sft
 from tunesmith.errors import InputError
-from tunesmith.methods.sft import Sft
+from tunesmith.methods import METHODS
+from tunesmith.methods.base import Batch, Example
 from tunesmith.models.adapters import add_adapter
 from tunesmith.models.policy import Policy
 from tunesmith.models.probe import probe
@@ -130,13 +131,13 @@ def _adapted(model: PreTrainedModel) -> Any:
 
 
 def _update(policy: Policy, rows: list[Row], trees: list[Tree]) -> tuple[float, dict[str, torch.Tensor]]:
-    method, loss = Sft(), 0.0
-    totals = method.plan(trees)
+    method, loss, examples = METHODS["sft"](Sft()), 0.0, [Example(tree) for tree in trees]
+    totals = method.plan(examples)
     with policy.training_mode():
         for number, row in enumerate(rows):
             policy.seat(1, number)
-            value = sum(term.sum / totals[term.name] for term in method.loss(policy, row))
-            value.backward()  # type: ignore[union-attr]
+            value = method.loss(policy, Batch((row,), examples)).share_of(totals)
+            value.backward()
             loss += value.item()
     return loss, _gradients(policy.model)
 

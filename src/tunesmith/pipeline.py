@@ -236,14 +236,13 @@ def _train(
     events: Events,
     stop_wanted: Callable[[], bool],
 ) -> TrainState:
-    data = stage.prepared.data
     job = Job(
         train=recipe.train,
         run=run,
         policy=stage.policy,
-        method=METHODS[recipe.method.name](),
-        samples=data.train,
-        held_out=data.eval,
+        method=METHODS[recipe.method.name](recipe.method),
+        samples=stage.train,
+        held_out=stage.eval,
         row_tokens=stage.choices.row_tokens,
         identity=stage.identity,
         events=events,
@@ -256,7 +255,7 @@ def _train(
     events.start(RunInfo(recipe.name, run.folder, plain_recipe, stage.environment, total_steps, start_step))
     log.info(
         "%s, %d an update, %s%s",
-        counted(len(data.train), "sample"),
+        counted(len(stage.train), "sample"),
         recipe.samples_an_update,
         counted(total_steps, "step"),
         f", from step {start_step}" if start else "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -60,10 +61,13 @@ from tunesmith.train.environment import (
     stored_choices,
 )
 from tunesmith.train.events import Listener
+from tunesmith.train.examples import Examples, reference_of
 from tunesmith.train.memory_plan import Setting
 from tunesmith.train.trackers import open_trackers
 
 log = logging.getLogger("tunesmith")
+
+STARTED_FROM = "adapter it started from"  # its name in what a run is bound to
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def prepare(
         METHODS[recipe.method.name].consumes,
         renderer,
         recipe.train.seed,
+        method=recipe.method.name,
         learn_chosen=learns_chosen(recipe.method),
     )
     return Prepared(located, trust, tokenizer, new_tokens, renderer, template, data, eyes)
@@ -147,6 +152,8 @@ class Stage:
     prepared: Prepared
     model: nn.Module
     policy: Policy
+    train: Examples
+    eval: Examples
     unfreezing: Unfreezing | None
     choices: Choices
     base: list[Reply]
@@ -200,14 +207,26 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         base = _base_replies(recipe, left, prepared, model)
         held_out = _base_on_held_out(recipe, left, prepared, model)
         tuned, policy = _put_on_for_training(recipe, model, start, prepared, choices)
-    identity = _identity(recipe, prepared, start)
+        identity = _identity(recipe, prepared, start)
+        train, held = _examples(recipe, prepared, policy, choices, identity)
     fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
     environment = describe(
         recipe, choices, fingerprints, prepared.located.commit, licence(prepared.model_folder)
     )
     unfreezing = Unfreezing(tuned, recipe.adapter) if recipe.adapter.unfreeze else None
     return Stage(
-        prepared, tuned, policy, unfreezing, choices, base, held_out, identity, environment, trackers
+        prepared,
+        tuned,
+        policy,
+        train,
+        held,
+        unfreezing,
+        choices,
+        base,
+        held_out,
+        identity,
+        environment,
+        trackers,
     )
 
 
@@ -382,6 +401,30 @@ def _put_adapter_on(
     return tuned
 
 
+def _examples(
+    recipe: Recipe, prepared: Prepared, policy: Policy, choices: Choices, identity: Mapping[str, str]
+) -> tuple[Examples, Examples]:
+    """Both sides of the data, with what the model says of them now, before step 1, where the method compares with it.
+
+    A fresh adapter changes nothing, whatever its rank, so the values serve every recipe on these weights and rows.
+    """
+    sides = prepared.data.train, prepared.data.eval
+    if not METHODS[recipe.method.name](recipe.method).needs_reference:
+        return Examples(sides[0]), Examples(sides[1])
+    key: dict[str, Any] = {
+        "weights": [identity["model"], identity.get(STARTED_FROM)],
+        "held": [recipe.model.quantize, choices.device, choices.precision, choices.packed_rows],
+        "init": recipe.adapter.init,  # others than LoRA's own take the weights apart, which rounds them
+        "tokens": list(recipe.model.new_tokens),
+    }
+    rows = choices.row_tokens
+    train, held_out = (
+        Examples(side, reference_of(policy, side, row_tokens=rows, key=key if recipe.data.cache else None))
+        for side in sides
+    )
+    return train, held_out
+
+
 def _same_tokens_as(start: Path, recipe: Recipe) -> None:
     """Raises an InputError where an adapter to go on from was trained with other new tokens."""
     about = read_about(start)
@@ -408,4 +451,4 @@ def _identity(recipe: Recipe, prepared: Prepared, start: Path | None) -> dict[st
         ).hexdigest(),
         "model": fingerprint(prepared.model_folder),
     }
-    return identity if start is None else identity | {"adapter it started from": adapter_fingerprint(start)}
+    return identity if start is None else identity | {STARTED_FROM: adapter_fingerprint(start)}

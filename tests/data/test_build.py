@@ -43,7 +43,7 @@ def build_chats(train, *, seed=0, renderer=None, **settings):
 
 
 def build_texts(train, *, seed=0, **settings):
-    return build(Data(train=train, **settings), Text, Renderer(chatml()), seed)
+    return build(Data(train=train, **settings), Text, Renderer(chatml()), seed, method="pretrain")
 
 
 def error_of(call, *arguments, **settings) -> InputError:

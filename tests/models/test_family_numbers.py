@@ -11,8 +11,9 @@ import torch
 from peft import PeftModel
 
 from tests.standins import FAMILIES, model_of, tokenizer_of
-from tunesmith.config.schema import Adapter
+from tunesmith.config.schema import Adapter, Sft
 from tunesmith.methods import METHODS
+from tunesmith.methods.base import Batch, Example
 from tunesmith.models.adapters import add_adapter
 from tunesmith.models.policy import Policy
 from tunesmith.models.save import About, save_result
@@ -101,13 +102,14 @@ def plain(family):
 
 @pytest.mark.parametrize(("family", "segments"), WAYS)
 def test_lora_gradients_are_those_of_peft_run_the_plain_way(family, segments):
-    policy, method, loss = policy_of(tuned(family), segments), METHODS["sft"](), 0.0
-    totals = method.plan(trees())
+    policy, method, loss = policy_of(tuned(family), segments), METHODS["sft"](Sft()), 0.0
+    examples = [Example(tree) for tree in trees()]
+    totals = method.plan(examples)
     their_loss, theirs = plain(family)
     with policy.training_mode():
         for index, row in enumerate(rows_of(segments)):
             policy.seat(1, index)
-            value = sum(term.sum / totals[term.name] for term in method.loss(policy, row))
+            value = method.loss(policy, Batch((row,), examples)).share_of(totals)
             value.backward()
             loss += value.item()
     ours = {

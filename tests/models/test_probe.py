@@ -14,7 +14,7 @@ from tests.train.jobs import Samples
 from tests.train.test_gradients import assert_same, gradients, samples
 from tunesmith import pipeline
 from tunesmith.config.load import load
-from tunesmith.config.schema import Train
+from tunesmith.config.schema import Sft, Train
 from tunesmith.data.schema import Place, Sample
 from tunesmith.errors import InputError
 from tunesmith.infer.open import open_speaker
@@ -24,6 +24,7 @@ from tunesmith.models.probe import probe
 from tunesmith.rundir import RunDir
 from tunesmith.segments import Block, lay_row, plan_rows
 from tunesmith.train.events import Events
+from tunesmith.train.examples import Examples
 from tunesmith.train.loop import Job, run_loop
 
 
@@ -75,15 +76,16 @@ def test_a_family_that_fails_says_why_and_still_trains(name, tmp_path):
         train,
         run,
         policy_of(model, False),
-        METHODS["sft"](),
-        rows,
-        Samples(),
+        METHODS["sft"](Sft()),
+        Examples(rows),
+        Examples(Samples()),
         4096,
         {},
         Events([]),
         lambda: False,
     )
-    assert all(len(row.plan.segments) == 1 for row in job.rows([row.tree for row in rows]))
+    laid = job.batches([job.samples.example(at) for at in range(4)])
+    assert all(len(row.plan.segments) == 1 for batch in laid for row in batch.rows)
     run_loop(job, None)
     losses = [line["loss"] for line in run.read_metrics()]
     assert len(losses) == 3

@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import tiny_llama
 from tests.train.test_gradients import samples as trees
-from tunesmith.config.schema import Adapter, Train
+from tunesmith.config.schema import Adapter, Sft, Train
 from tunesmith.data.schema import Place, Sample
 from tunesmith.methods import METHODS
 from tunesmith.models.adapters import add_adapter
@@ -20,6 +20,7 @@ from tunesmith.rundir import RunDir
 from tunesmith.segments import Tree
 from tunesmith.train.checkpoint import TrainState, newest_good
 from tunesmith.train.events import Events
+from tunesmith.train.examples import Examples
 from tunesmith.train.loop import Job, run_loop
 
 
@@ -28,6 +29,9 @@ class Samples(list[Sample]):
 
     def tree(self, at: int) -> Tree:
         return self[at].tree
+
+    def good(self, at: int) -> bool | None:
+        return self[at].good
 
     def place(self, at: int) -> Place:
         return self[at].place
@@ -64,7 +68,8 @@ def make_job(
 ) -> Job:
     folder.mkdir(exist_ok=True)
     return Job(
-        train, RunDir(folder), policy or make_policy(), METHODS["sft"](), rows or samples(8), held_out or Samples(), row_tokens,
+        train, RunDir(folder), policy or make_policy(), METHODS["sft"](Sft()),
+        Examples(rows or samples(8)), Examples(held_out or Samples()), row_tokens,
         {"recipe": "a"}, events or Events([]), stop_wanted,
     )  # fmt: skip
 

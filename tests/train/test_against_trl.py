@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import byte_tokenizer, tiny_llama
 from tests.train.jobs import Samples
-from tunesmith.config.schema import Adapter, Train
+from tunesmith.config.schema import Adapter, Sft, Train
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation, Message, Place, Sample
 from tunesmith.methods import METHODS
@@ -15,6 +15,7 @@ from tunesmith.models.adapters import add_adapter
 from tunesmith.models.policy import Policy
 from tunesmith.rundir import RunDir
 from tunesmith.train.events import Events
+from tunesmith.train.examples import Examples
 from tunesmith.train.loop import Job, run_loop
 from tunesmith.train.order import epoch_order
 
@@ -55,9 +56,9 @@ def our_losses(tmp_path, lora: bool) -> list[float]:
             train,
             run,
             policy,
-            METHODS["sft"](),
-            Samples(samples),
-            Samples(),
+            METHODS["sft"](Sft()),
+            Examples(Samples(samples)),
+            Examples(Samples()),
             4096,
             {},
             Events([]),

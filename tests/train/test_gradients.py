@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.conftest import tiny_llama
-from tunesmith.config.schema import Adapter
+from tunesmith.config.schema import Adapter, Sft
 from tunesmith.methods import METHODS
+from tunesmith.methods.base import Batch, Example
 from tunesmith.models.adapters import add_adapter
 from tunesmith.models.policy import Policy
 from tunesmith.segments import Block, Piece, Row, lay_row, plan_rows, single_paths
@@ -40,13 +41,13 @@ def make_policy(
 
 
 def gradients(policy: Policy, rows: list[Row], trees) -> tuple[float, dict[str, torch.Tensor]]:
-    method = METHODS["sft"]()
-    totals = method.plan(trees)
+    method, examples = METHODS["sft"](Sft()), [Example(tree) for tree in trees]
+    totals = method.plan(examples)
     loss = 0.0
     with policy.training_mode():
         for index, row in enumerate(rows):
             policy.seat(1, index)
-            value = sum(term.coefficient * term.sum / totals[term.name] for term in method.loss(policy, row))
+            value = method.loss(policy, Batch((row,), examples)).share_of(totals)
             value.backward()
             loss += value.item()
     found = {name: weight.grad.clone() for name, weight in policy.trainable().items()}

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.train.jobs import Samples, make_job, make_policy, resumed, samples, weight_bytes, without_times
-from tunesmith.config.schema import EarlyStop, Train
+from tunesmith.config.schema import EarlyStop, Sft, Train
 from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import METHODS
+from tunesmith.methods.base import Example
 from tunesmith.rundir import RunDir
 from tunesmith.train.checkpoint import restore
 from tunesmith.train.events import Events, Listener
@@ -86,7 +87,7 @@ def test_the_held_out_loss_is_transformers_mean_over_all_its_tokens(tmp_path):
     held_out = samples(9, seed=11)
     for row_tokens in (4096, 8):
         job = make_job(tmp_path / str(row_tokens), Train(), policy=make_policy(dropout=0.5), held_out=held_out, row_tokens=row_tokens)  # fmt: skip
-        assert held_out_loss(job) == pytest.approx(mean_nll(job.policy.model.eval(), held_out), rel=1e-5)
+        assert held_out_loss(job)[0] == pytest.approx(mean_nll(job.policy.model.eval(), held_out), rel=1e-5)
 
 
 @pytest.mark.parametrize("lora", [True, False], ids=["lora", "full"])
@@ -148,7 +149,7 @@ def test_the_best_checkpoint_is_kept_and_found(tmp_path):
     assert state.best_step < 8, "the held-out loss must rise for this test to say anything"
     assert {int(folder.name[5:]) for folder in job.run.checkpoints_newest_first()} == {state.best_step, 8}
     restore(job.run.checkpoint(state.best_step), job.policy.trainable())
-    assert held_out_loss(job) == pytest.approx(seen[state.best_step], rel=1e-6)
+    assert held_out_loss(job)[0] == pytest.approx(seen[state.best_step], rel=1e-6)
 
 
 def test_early_stopping_counts_evaluations_without_a_better_one(tmp_path):
@@ -269,4 +270,5 @@ def test_not_a_number_names_the_step_and_the_rows_and_keeps_the_checkpoint(tmp_p
 
 def test_the_method_says_what_an_update_weighs():
     rows = [sample.tree for sample in samples(3)]
-    assert METHODS["sft"]().plan(rows) == {"nll": sum(sum(tree[0].weights) for tree in rows)}
+    examples = [Example(tree) for tree in rows]
+    assert METHODS["sft"](Sft()).plan(examples) == {"nll": sum(sum(tree[0].weights) for tree in rows)}

@@ -128,12 +128,72 @@ class Pretrain(Block):
     )
 
 
-def learns_chosen(method: Sft | Pretrain) -> bool:
+class Dpo(Block):
+    """Pairs of a better and a worse answer: the better one is to become the likelier one."""
+
+    name: Literal["dpo"] = Field(
+        "dpo", description="Preference pairs: direct preference optimisation and its relatives."
+    )
+    loss: Literal["sigmoid", "robust", "hinge", "ipo", "simpo", "cpo", "orpo"] = Field(
+        "sigmoid",
+        description="`sigmoid` is DPO (with `label_smoothing` cDPO). `simpo`, `cpo` and `orpo` need no reference, the "
+        "model as it was before step 1.",
+    )
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="How much a log-ratio counts, which is how close the model stays to the reference; of `orpo` the "
+        "weight of its odds, of `simpo` 2 unless given.",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="The share of pairs that are taken to be the wrong way round."
+    )
+    gamma: float = Field(0.5, ge=0, description="The margin that `simpo` wants.")
+    length_normalised: bool = Field(
+        False,
+        description="Compare means over tokens instead of sums, so that length does not count; `ipo`, `simpo` and `orpo` "
+        "always do.",
+    )
+    sft: float = Field(
+        0.0,
+        ge=0,
+        description="How much of the better answers' own negative log-likelihood is added; of `cpo` and `orpo` 1 unless "
+        "given.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_loss_has_it(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        usual = {"simpo": {"beta": 2.0}, "cpo": {"sft": 1.0}, "orpo": {"sft": 1.0}}
+        return usual.get(str(given.get("loss")), {}) | given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Dpo:
+        if self.label_smoothing and self.loss not in ("sigmoid", "robust", "simpo", "cpo"):
+            raise ValueError(f"label_smoothing does not go with loss: {self.loss}")
+        if self.loss == "robust" and not self.label_smoothing:
+            raise ValueError("loss: robust needs a label_smoothing, such as 0.1")
+        return self
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss compares with the model as it was before step 1."""
+        return self.loss not in ("simpo", "cpo", "orpo")
+
+    @property
+    def by_length(self) -> bool:
+        """Whether means over tokens are compared."""
+        return self.length_normalised or self.loss in ("ipo", "simpo", "orpo")
+
+
+def learns_chosen(method: Sft | Pretrain | Dpo) -> bool:
     """Whether rows that say which answer is better are learned by that answer alone."""
     return isinstance(method, Sft) and method.preferences == "chosen"
 
 
-Method = Annotated[Sft | Pretrain, Field(discriminator="name")]
+Method = Annotated[Sft | Pretrain | Dpo, Field(discriminator="name")]
 
 
 class EarlyStop(Block):

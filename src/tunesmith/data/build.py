@@ -20,14 +20,14 @@ from tunesmith.data.flow import Flow, Seen, Side, run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
 from tunesmith.data.render import Renderer
-from tunesmith.data.schema import Conversation, Place
+from tunesmith.data.schema import Place, Text
 from tunesmith.data.store import SampleStore, StoreWriter
 from tunesmith.errors import InputError, Problems
 from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
 
 MOST_PROBLEMS_SHOWN = 20
 FILES_SHOWN = 5  # a format
-_FORM = 7  # of the store and of what lies beside it; a change of it makes kept data anew
+_FORM = 8  # of the store and of what lies beside it; a change of it makes kept data anew
 # Whose versions may change what is read, or which tokens it becomes.
 _MAKERS = ("transformers", "tokenizers", "jinja2", "pyarrow", "pypdfium2", "pillow")
 
@@ -62,14 +62,21 @@ class _Sources:
 
 
 def build(
-    data: Data, consumes: type, renderer: Renderer, seed: int, *, learn_chosen: bool = False
+    data: Data,
+    consumes: type,
+    renderer: Renderer,
+    seed: int,
+    *,
+    method: str = "sft",
+    learn_chosen: bool = False,
 ) -> DataSet:
     """Build the samples of a recipe's data block. Rows keep their order; nothing in them is edited.
 
     Args:
         data: the block; the paths in it are taken as they are.
-        consumes: the sample type that the method learns from, Conversation or Text.
+        consumes: the sample type that the method learns from.
         seed: decides which rows are held out, where `data.eval` is a share, and which `#N` takes.
+        method: its name, to say what it does not learn from.
         learn_chosen: of rows that say which answer is better, learn that one.
 
     Raises:
@@ -81,7 +88,7 @@ def build(
     renderer = replace(renderer, everything=data.loss_on == "everything")
 
     def write(folder: Path) -> None:
-        flow = Flow(data, consumes, learn_chosen, renderer, seed, missing)
+        flow = Flow(data, method, consumes, learn_chosen, renderer, seed, missing)
         sides = _prepare(sources, flow, folder)
         _must_be_unchanged(stamps)
         prepared = {
@@ -271,7 +278,7 @@ def _must_hold_rows(side: Side, kept: SampleStore, block: str) -> None:
 
 def _notes(flow: Flow) -> list[str]:
     notes = _notes_of_formats(flow)
-    if flow.consumes is Conversation:
+    if flow.consumes is not Text:
         notes += flow.renderer.notes()
 
     def add(seen: Seen, sentence: str) -> None:

@@ -19,6 +19,7 @@ from tunesmith.data.converters import convert, detect
 from tunesmith.data.converters.base import Format, bad_row
 from tunesmith.data.converters.images import BadPicture
 from tunesmith.data.encode import Encoding
+from tunesmith.data.pairs import conversations_of, joined, truncated_pair, with_sides
 from tunesmith.data.readers import Found, read
 from tunesmith.data.render import Renderer
 from tunesmith.data.rendered import Outline
@@ -52,7 +53,7 @@ ROWS_TO_DETECT_BY = 1000
 MOST_PROBLEMS_KEPT = 1000
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 1 << 21
 # The method that learns from each sample type, to name in a message the one that fits.
-METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain"}
+METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain", Pair: "dpo", Labelled: "kto"}
 
 
 class Dropped(NamedTuple):
@@ -88,6 +89,7 @@ class Flow:
     """What goes through all steps, and what they find."""
 
     data: Data
+    method: str
     consumes: type
     learn_chosen: bool
     renderer: Renderer
@@ -117,8 +119,8 @@ class _Row:
     """A row on its way: what it was made into, as text, until its tokens are there."""
 
     place: Place
-    value: Conversation | Text | None = None
-    outline: Outline | None = None
+    value: Converted | None = None
+    outlines: tuple[Outline, ...] = ()  # of its conversation; of both, where the row is a pair
     error: BadRow | None = None
 
 
@@ -205,23 +207,23 @@ class _SourceFile:
             self.flow.named.add(self.file)
 
     def _must_suit_the_method(self, format: Format) -> None:
-        consumes = self.flow.consumes
-        if format.makes is consumes:
+        consumes, method, fitting = self.flow.consumes, self.flow.method, METHOD_OF[format.makes]
+        if format.makes is consumes or (
+            consumes is Conversation and self.flow.learn_chosen and _judges(format)
+        ):
             return
-        if format.makes in METHOD_OF:
-            method, fitting = METHOD_OF[consumes], METHOD_OF[format.makes]
+        if consumes is Conversation and _judges(format):
             raise InputError(
-                f"the method {method} does not learn from rows of the format {format.name}",
+                f"rows of the format {format.name} say which answer is better, and the method {method} does not learn "
+                "from that",
                 where=self.file,
-                remedy=f"take the method that does (`method: {{name: {fitting}}}`), or bring rows for {method}",
+                remedy=f"take the method that does (`method: {{name: {fitting}}}`), or learn the chosen (or good) "
+                "answers alone: `method: {name: sft, preferences: chosen}`",
             )
-        if consumes is Conversation and self.flow.learn_chosen:
-            return
         raise InputError(
-            f"rows of the format {format.name} say which answer is better, and the method {METHOD_OF[consumes]} does "
-            "not learn from that",
+            f"the method {method} does not learn from rows of the format {format.name}",
             where=self.file,
-            remedy="to learn the chosen (or good) answers alone: `method: {name: sft, preferences: chosen}`",
+            remedy=f"take the method that does (`method: {{name: {fitting}}}`), or bring rows for {method}",
         )
 
     # --- rows -> text ------------------------------------------------------------------------------------------
@@ -230,14 +232,12 @@ class _SourceFile:
         """One row converted and outlined, or with what is wrong with it."""
         self.side.read += 1
         try:
-            value = convert(row, format, self.source)
+            value = self._as_learned(convert(row, format, self.source), row.place)
             self._must_be_new(row, format)
-            if not isinstance(value, Text):
-                value = self._conversation(value, row.place)
-                return _Row(row.place, value, self.flow.renderer.outline(value))
+            outline = self.flow.renderer.outline
+            return _Row(row.place, value, tuple(outline(side) for side in conversations_of(value)))
         except BadRow as error:
             return _Row(row.place, error=error)
-        return _Row(row.place, value)
 
     def _must_be_new(self, row: SourceRow, format: Format) -> None:
         if format.id_field is None:
@@ -254,18 +254,27 @@ class _SourceFile:
                 expected="an id of its own",
             )
 
-    def _conversation(self, value: Converted, place: Place) -> Conversation:
-        """What is learned of a row: its turns, thoughts and weights as the recipe says."""
+    def _as_learned(self, value: Converted, place: Place) -> Converted:
+        """What is learned of a row: its sides, turns, thoughts and weights as the method and the recipe say."""
         flow = self.flow
-        if isinstance(value, Pair):
+        if isinstance(value, Pair) and flow.consumes is Conversation:
             flow.chosen.at(place)
             value = Conversation((*value.prompt, *value.chosen), value.tools)
-        elif isinstance(value, Labelled):
+        elif isinstance(value, Labelled) and flow.consumes is Conversation:
             flow.chosen.at(place)
             if not value.good:
                 raise _NotLearned("the answer is judged bad, and only good ones are learned")
             value = value.conversation
-        assert isinstance(value, Conversation)
+        if isinstance(value, Pair):
+            shaped = [self._shaped(side, place) for side in conversations_of(value)]
+            return with_sides(value, *shaped)
+        if isinstance(value, Labelled):
+            return replace(value, conversation=self._shaped(value.conversation, place))
+        return self._shaped(value, place) if isinstance(value, Conversation) else value
+
+    def _shaped(self, value: Conversation, place: Place) -> Conversation:
+        """A conversation with the thoughts and weights that the recipe wants."""
+        flow = self.flow
         if flow.data.thinking == "drop" and has_thoughts(value):
             flow.thoughts.at(place)
             value = without_thoughts(value)
@@ -292,7 +301,7 @@ class _SourceFile:
 
     def _encode(self, rows: list[_Row]) -> _Chunk:
         encoder, renderer = self.flow.renderer.encoder, self.flow.renderer
-        joints = [row.outline.joint for row in rows if row.outline and row.outline.joint is not None]
+        joints = [outline.joint for row in rows for outline in row.outlines if outline.joint is not None]
         texts = [row.value.text for row in rows if isinstance(row.value, Text)]
         return _Chunk(
             rows, self.pool.submit(encoder.many, joints), self.pool.submit(renderer.many_text_ids, texts)
@@ -306,11 +315,13 @@ class _SourceFile:
             try:
                 if row.error is not None:
                     raise row.error
-                if row.outline is not None:
-                    quick = encodings is not None and row.outline.joint is not None
-                    drafts = self._chat_drafts(row, next(encoded) if quick else None)
-                else:
-                    drafts = self._text_drafts(next(documents), row.place)
+                # Taken before anything can fail: a row that is refused must not leave its tokens to the next one.
+                ids = next(documents) if isinstance(row.value, Text) else []
+                given = [
+                    next(encoded) if encodings is not None and outline.joint is not None else None
+                    for outline in row.outlines
+                ]
+                drafts = self._drafts(row, given) if row.outlines else self._text_drafts(ids, row.place)
                 if drafts:
                     _must_teach(drafts, row.place)
                     self.writer.add(drafts)
@@ -325,35 +336,55 @@ class _SourceFile:
         if isinstance(row.value, Text):
             if flow.renderer.encoder.holds_special(row.value.text):
                 flow.control.at(row.place)
-        elif row.outline is not None:
-            if any(turn.rewritten for turn in row.outline.turns):
+        elif row.outlines:
+            if any(turn.rewritten for outline in row.outlines for turn in outline.turns):
                 flow.rewritten.at(row.place)
-            if row.outline.guarded:
+            if any(outline.guarded for outline in row.outlines):
                 flow.guarded.at(row.place)
 
-    def _chat_drafts(self, row: _Row, encoding: Encoding | None) -> list[Draft]:
-        """The samples of a chat: one, but for a long one that is split; none for one that is too long."""
-        assert row.outline is not None and isinstance(row.value, Conversation)
+    def _drafts(self, row: _Row, encodings: Sequence[Encoding | None]) -> list[Draft]:
+        """The samples of a row of chats: one, but for a long chat that is split; none for one that is too long."""
+        assert row.value is not None
         flow, limit = self.flow, self.flow.data.max_length
-        rendered = flow.renderer.finish(row.outline, encoding)
-        length = longest_path(rendered.strips)
+        finished = [
+            flow.renderer.finish(outline, encoding).strips
+            for outline, encoding in zip(row.outlines, encodings, strict=True)
+        ]
+        strips = _as_tree(finished)
+        length = longest_path(strips)
         if length <= limit:
-            return [self._draft(row.value, rendered.strips, row.place, WHOLE)]
+            return [self._draft(row.value, strips, row.place, WHOLE)]
         if flow.data.on_long in ("error", "drop"):
             self._too_long(row.place, length)
             return []
-        if flow.data.on_long == "truncate":
-            pieces, change = [truncated(row.value, self._length, limit)], TRUNCATED
-        else:
-            everything = flow.data.loss_on == "everything"
-            pieces, change = split(row.value, self._length, limit, keep_all=everything), SPLIT
+        pieces, change = self._shortened(row.value, row.place)
         drafts = []
         for piece in pieces:
-            strips = flow.renderer.rendered(piece).strips
+            strips = _as_tree([flow.renderer.rendered(side).strips for side in conversations_of(piece)])
             if longest_path(strips) > limit:
                 raise _still_too_long(row.place, longest_path(strips), limit, change)
             drafts.append(self._draft(piece, strips, row.place, change))
         return drafts
+
+    def _shortened(self, value: Converted, place: Place) -> tuple[list[Converted], int]:
+        """A row that is too long as `on_long` says: truncated, or in pieces."""
+        flow, limit = self.flow, self.flow.data.max_length
+        if flow.data.on_long == "truncate":
+            if isinstance(value, Pair):
+                return [truncated_pair(value, self._length, limit)], TRUNCATED
+            if isinstance(value, Labelled):
+                cut = truncated(value.conversation, self._length, limit)
+                return [replace(value, conversation=cut)], TRUNCATED
+            assert isinstance(value, Conversation)
+            return [truncated(value, self._length, limit)], TRUNCATED
+        if not isinstance(value, Conversation):
+            raise bad_row(
+                f"row {place.row} is longer than data.max_length {limit}, and a judged answer cannot be split",
+                place,
+                remedy="truncate the questions (`on_long: truncate` under data), drop such rows, or raise max_length",
+            )
+        everything = flow.data.loss_on == "everything"
+        return [*split(value, self._length, limit, keep_all=everything)], SPLIT
 
     def _length(self, conversation: Conversation) -> int:
         if not any(message.loss for message in conversation.messages):
@@ -362,17 +393,13 @@ class _SourceFile:
             conversation = replace(conversation, messages=(*conversation.messages[:-1], last))
         return longest_path(self.flow.renderer.rendered(conversation).strips)
 
-    def _draft(
-        self, conversation: Conversation, strips: tuple[Strip, ...], place: Place, change: int
-    ) -> Draft:
-        def last(role: str) -> Message | None:
-            return next((m for m in reversed(conversation.messages) if m.role == role), None)
-
-        asked, answered = last("user"), last("assistant")
+    def _draft(self, value: Converted, strips: tuple[Strip, ...], place: Place, change: int) -> Draft:
+        conversation, *others = conversations_of(value)
+        asked, answered = _last("user", conversation), _last("assistant", conversation)
+        rejected = _last("assistant", others[0]) if others else None
         pictures = [image for m in conversation.messages for image in m.images]
         images = tuple(image.path for image in pictures)
         self.flow.images.update(images)
-        contents = tuple(image.digest for image in pictures)
         return Draft(
             strips,
             place,
@@ -380,8 +407,10 @@ class _SourceFile:
             answered.text if answered else None,
             images,
             change,
-            contents,
-            answered.keywords if answered else (),
+            contents=tuple(image.digest for image in pictures),
+            keywords=answered.keywords if answered else (),
+            rejected=rejected.text if rejected else None,
+            good=value.good if isinstance(value, Labelled) else None,
         )
 
     def _text_drafts(self, ids: list[int], place: Place) -> list[Draft]:
@@ -421,6 +450,20 @@ class _NotLearned(BadRow):
     """A good row that this recipe does not learn from: dropped and counted, never an error."""
 
 
+def _judges(format: Format) -> bool:
+    """Whether rows of the format say which answer is better, or whether one is good."""
+    return format.makes in (Pair, Labelled)
+
+
+def _last(role: str, conversation: Conversation) -> Message | None:
+    return next((m for m in reversed(conversation.messages) if m.role == role), None)
+
+
+def _as_tree(sides: Sequence[tuple[Strip, ...]]) -> tuple[Strip, ...]:
+    """A chat as it was rendered; two as one tree."""
+    return joined(*sides) if len(sides) > 1 else sides[0]
+
+
 def _must_teach(drafts: Sequence[Draft], place: Place) -> None:
     if not all(loss_tokens(draft.strips) for draft in drafts):
         raise bad_row(f"no token of row {place.row} carries loss, so nothing can be learned from it", place)
@@ -445,8 +488,9 @@ def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
     characters = 0
     for row in rows:
         chunk.append(row)
-        if row.outline is not None:
-            characters += sum(len(turn.shown) + len(turn.full) for turn in row.outline.turns)
+        if row.outlines:
+            turns = (turn for outline in row.outlines for turn in outline.turns)
+            characters += sum(len(turn.shown) + len(turn.full) for turn in turns)
         elif isinstance(row.value, Text):
             characters += len(row.value.text)
         if len(chunk) >= _CHUNK_ROWS or characters >= _CHUNK_CHARACTERS:

@@ -159,6 +159,8 @@ class Sample:
     answer: str | None = None  # the last assistant turn, to tell whether an answer was copied
     images: tuple[str, ...] = ()  # the files of its pictures, in the order of the text
     keywords: tuple[str, ...] = ()  # the words that the last answer should hold, where the row lists them
+    rejected: str | None = None  # the last turn of a pair's worse side
+    good: bool | None = None  # how the answer was judged, where it was
 
 
 class BadRow(InputError):

@@ -48,6 +48,8 @@ SCHEMA = pa.schema(
         ("answer", pa.string()),
         ("keywords", pa.list_(pa.string())),  # what the answer should hold, where the row lists it
         ("images", pa.list_(pa.string())),  # the files of the pictures, in the order of the text
+        ("rejected", pa.string()),  # the worse answer of a pair
+        ("good", pa.bool_()),  # how the answer was judged, where it was
         ("placed", _INTS),  # three numbers a picture of a strip: start in `tokens`, length, which of `images`
     ]
 )
@@ -67,6 +69,8 @@ class Draft(NamedTuple):
     change: int = WHOLE
     contents: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
+    rejected: str | None = None
+    good: bool | None = None
 
 
 class StoreWriter:
@@ -101,11 +105,13 @@ class StoreWriter:
             columns["change"].append(draft.change)
             columns["with_loss"].append(loss_tokens(draft.strips))
             columns["longest"].append(longest_path(draft.strips))
-            columns["digest"].append(_digest(flat, shape, spans, weights, draft.contents))
+            columns["digest"].append(_digest(flat, shape, spans, weights, draft.contents, draft.good))
             columns["prompt"].append(draft.prompt)
             columns["answer"].append(draft.answer)
             columns["keywords"].append(list(draft.keywords))
             columns["images"].append(list(draft.images))
+            columns["rejected"].append(draft.rejected)
+            columns["good"].append(draft.good)
             columns["placed"].append(_placed(draft))
             self._tokens += len(flat)
         self.rows += 1
@@ -174,15 +180,16 @@ def _digest(
     spans: list[int],
     weights: list[float],
     pictures: Sequence[str],
+    good: bool | None,
 ) -> bytes:
-    """The same bytes for the same tokens, weights, shape and content of pictures on every machine."""
+    """The same bytes for the same tokens, weights, shape, content of pictures and judgement on every machine."""
     numbers = array("i", tokens)
     numbers.extend((len(tokens), *shape, *spans))
     sizes = array("d", weights)
     if sys.byteorder == "big":
         numbers.byteswap()
         sizes.byteswap()
-    content = "".join(pictures).encode()
+    content = "".join(pictures).encode() + (b"" if good is None else bytes([good]))
     return hashlib.blake2b(numbers.tobytes() + sizes.tobytes() + content, digest_size=16).digest()
 
 
@@ -301,6 +308,8 @@ class SampleStore(Sequence[Sample]):
             batch.one("answer", inside),
             tuple(batch.one("images", inside)) if batch.holds_images else (),
             tuple(batch.one("keywords", inside)) if batch.holds_keywords else (),
+            batch.one("rejected", inside),
+            batch.one("good", inside),
         )
 
     def tree(self, at: int) -> Tree:
@@ -324,6 +333,12 @@ class SampleStore(Sequence[Sample]):
                 inside = pa.array(numbers[run] - self._file.starts[batch])
                 yield from self._file.batches[batch].record.column(name).take(inside).to_pylist()
                 self._file.release()
+
+    def good(self, at: int) -> bool | None:
+        """How the answer of one sample was judged, where it was."""
+        batch, inside = self._where(at)
+        good: bool | None = batch.one("good", inside)
+        return good
 
     def place(self, at: int) -> Place:
         """Where a sample comes from."""

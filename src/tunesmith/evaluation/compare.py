@@ -98,6 +98,7 @@ def _what_to_score(lead: Opened) -> tuple[tuple[str, ...], list[str]]:
             consumes,
             lead.speaker.renderer,
             recipe.train.seed,
+            method=recipe.method.name,
             learn_chosen=learns_chosen(recipe.method),
         )
     except InputError as error:

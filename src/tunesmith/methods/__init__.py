@@ -4,6 +4,7 @@ A new method is one file, one line here and one test.
 """
 
 from tunesmith.methods.base import Method
+from tunesmith.methods.dpo import Dpo
 from tunesmith.methods.pretrain import Pretrain
 from tunesmith.methods.sft import Sft
 
@@ -12,4 +13,5 @@ __all__ = ["METHODS", "Method"]
 METHODS: dict[str, type[Method]] = {
     "sft": Sft,
     "pretrain": Pretrain,
+    "dpo": Dpo,
 }

@@ -1,22 +1,48 @@
 """What a method is: which samples it consumes, and a pure loss.
 
 A method never divides, accumulates, clips or steps; the loop does, for all methods alike. It says beforehand what an
-update weighs in total (`plan`), and for each row it gives sums, so that eight samples at once make the same update as
-one at a time.
+update weighs in total (`plan`), and for each batch of rows it gives sums, so that eight samples at once make the same
+update as one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from tunesmith.segments import Row, Tree
 
 
+class Example(NamedTuple):
+    """A sample as a method sees it.
+
+    `good` is how its answer was judged, where it was. `reference` holds, for each leaf in order, the log-probability of
+    its tokens with loss under the model as it was before step 1; empty where the method needs none.
+    """
+
+    tree: Tree
+    good: bool | None = None
+    reference: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows whose loss is computed together: one row, or the rows of one sample where each path has its own.
+
+    `examples` are those of the whole update; the owners in the rows number them.
+    """
+
+    rows: tuple[Row, ...]
+    examples: Sequence[Example]
+
+
 class Term(NamedTuple):
-    """One term of a loss over one row: the update's loss is the sum over rows of `coefficient * sum / total weight`.
+    """One term of a loss over one batch: the update's loss is the sum over batches of `coefficient * sum / total weight`.
 
     `name` finds the total weight in what `plan` gave for the whole update.
     """
@@ -26,13 +52,87 @@ class Term(NamedTuple):
     coefficient: float = 1.0
 
 
+class Measure(NamedTuple):
+    """Something to log: the mean over a window of steps is the sum of the sums over the sum of the weights."""
+
+    name: str
+    sum: Tensor
+    weight: float
+
+
+class Loss(NamedTuple):
+    """What a method makes of a batch. The measures carry no gradient."""
+
+    terms: tuple[Term, ...]
+    measures: tuple[Measure, ...] = ()
+
+    def share_of(self, totals: Mapping[str, float]) -> Tensor:
+        """What the batch adds to the loss of an update with these total weights."""
+        parts = [term.coefficient * term.sum / totals[term.name] for term in self.terms]
+        return torch.stack(parts).sum()
+
+
+Score = Callable[[Row], Tensor]  # a row -> the log-probabilities [R] of its targets, fp32
+
+
 class Method(Protocol):
-    """One small file a method."""
+    """One small file a method; made with its block of the recipe."""
 
-    consumes: type  # the sample type: Conversation, Text, ...
+    consumes: type  # the sample type: Conversation, Text, Pair, ...
+    # Whether the paths of a sample must be in one batch, because its loss is no sum over them.
+    keeps_samples_whole: bool
 
-    def plan(self, samples: Sequence[Tree]) -> dict[str, float]:
+    def __init__(self, options: Any) -> None: ...
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether examples must hold their log-probabilities under the model before step 1."""
+
+    def plan(self, examples: Sequence[Example]) -> dict[str, float]:
         """The total weight of each term over one update's samples."""
 
-    def loss(self, policy: Callable[[Row], Tensor], row: Row) -> list[Term]:
-        """The terms of one row; `policy(row)` gives the log-probabilities [R] of its targets."""
+    def loss(self, policy: Score, batch: Batch) -> Loss:
+        """The terms of one batch."""
+
+
+class Leaves(NamedTuple):
+    """The answers of a batch, by sample and then in the order of its tree.
+
+    `owners` are the samples' numbers, `logprobs` [L] each answer's log-probability: the sum over its tokens with loss.
+    `tokens` [L] says how many these are.
+    """
+
+    owners: list[int]
+    logprobs: Tensor
+    tokens: Tensor
+
+
+def leaves_of(policy: Score, batch: Batch) -> Leaves:
+    """Run the rows of a batch, and sum up each leaf's log-probabilities.
+
+    A token that several leaves share counts for each of them.
+    """
+    found: list[tuple[int, int, int]] = []  # (owner, row, segment) of each leaf
+    of_target: list[tuple[int, int]] = []
+    for number, row in enumerate(batch.rows):
+        leaves = {target.leaf for target in row.targets}
+        found += [(row.owners[leaf], number, leaf) for leaf in leaves]
+        of_target += [(number, target.leaf) for target in row.targets]
+    found.sort()
+    place = {(row, leaf): at for at, (_, row, leaf) in enumerate(found)}
+    logprobs = torch.cat([policy(row) for row in batch.rows])
+    at = torch.tensor([place[one] for one in of_target], device=logprobs.device)
+    sums = logprobs.new_zeros(len(found)).index_add(0, at, logprobs)
+    counts = Counter(of_target)
+    tokens = [counts[row, leaf] for _, row, leaf in found]
+    return Leaves([owner for owner, _, _ in found], sums, torch.tensor(tokens, device=logprobs.device))
+
+
+def weight_of(tree: Tree) -> float:
+    """The weight that a judged sample has: that of its answers' tokens, which the recipe's source says."""
+    return next(weight for piece in tree for weight in piece.weights if weight)
+
+
+def answer_tokens(tree: Tree, piece: int) -> int:
+    """How many tokens with loss a piece holds."""
+    return sum(1 for weight in tree[piece].weights if weight)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from tunesmith.data.schema import Conversation
-from tunesmith.methods.base import Term
-from tunesmith.segments import Row, Tree, tree_weight
+from tunesmith.methods.base import Batch, Example, Loss, Score, Term
+from tunesmith.segments import tree_weight
 
 
 class Sft:
     """The mean is over all loss tokens of an update, so a long answer counts for more than a short one."""
 
     consumes: type = Conversation
+    keeps_samples_whole = False
+    needs_reference = False
 
-    def plan(self, samples: Sequence[Tree]) -> dict[str, float]:
-        return {"nll": sum(tree_weight(tree) for tree in samples)}
+    def __init__(self, options: Any) -> None:
+        pass
 
-    def loss(self, policy: Callable[[Row], Tensor], row: Row) -> list[Term]:
-        logprobs = policy(row)
-        weights = torch.tensor([target.weight for target in row.targets], device=logprobs.device)
-        return [Term("nll", -(logprobs * weights).sum())]
+    def plan(self, examples: Sequence[Example]) -> dict[str, float]:
+        return {"nll": sum(tree_weight(example.tree) for example in examples)}
+
+    def loss(self, policy: Score, batch: Batch) -> Loss:
+        logprobs = torch.cat([policy(row) for row in batch.rows])
+        weights = [target.weight for row in batch.rows for target in row.targets]
+        return Loss((Term("nll", -(logprobs * torch.tensor(weights, device=logprobs.device)).sum()),))

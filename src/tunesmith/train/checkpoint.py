@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class TrainState:
     seconds: float = 0.0
     window_loss: float = 0.0
     window_weight: float = 0.0
+    window_measures: dict[str, tuple[float, float]] = field(default_factory=dict)
     best_loss: float | None = None
     best_step: int | None = None
     judged_loss: float | None = None

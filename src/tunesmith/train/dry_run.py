@@ -6,7 +6,7 @@ with depth grows by the same amount a layer, so the whole model's numbers follow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from tunesmith import huge_pages
 from tunesmith.errors import InputError
 from tunesmith.kernels.segment_attention import UnsupportedAttention
 from tunesmith.methods import Method
+from tunesmith.methods.base import Batch, Example
 from tunesmith.models.layers import decoder_layers
 from tunesmith.models.policy import Policy
 from tunesmith.models.pretend import LiveBytes, move_in, pack, pretending
@@ -80,6 +81,7 @@ class Trial:
         tune: puts the adapter on a model of so many layers, and settles what learns.
         packed: the type that quantised weights are unpacked to; None: they are not quantised.
         row: the row that takes most.
+        examples: the samples of its update.
         accumulates: whether gradients of an earlier row are there when the row comes.
     """
 
@@ -90,6 +92,7 @@ class Trial:
     packed: torch.dtype | None
     method: Method
     row: Row
+    examples: Sequence[Example]
     accumulates: bool
     segments: bool
     optimizer: str
@@ -223,7 +226,8 @@ def _take(trial: Trial, tuned: nn.Module, layers: list[nn.Module]) -> _Taken:
                 weight.register_post_accumulate_grad_hook(one_more_gradient)
         before = live.beside
         policy.seat(0, 0)
-        loss = torch.stack([term.sum for term in trial.method.loss(policy, row)]).sum()
+        found = trial.method.loss(policy, Batch((row,), trial.examples))
+        loss = torch.stack([term.sum for term in found.terms]).sum()
         kept, live.phase = live.now - before, "top"
         loss.backward()
     return _Taken(

@@ -7,39 +7,28 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from tunesmith.config.schema import Train
-from tunesmith.data.schema import Place
 from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import Method
+from tunesmith.methods.base import Batch, Example, Loss
 from tunesmith.models.policy import Policy
 from tunesmith.models.unfreeze import Unfreezing
 from tunesmith.rundir import RunDir
-from tunesmith.segments import Row, Tree
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import peak_memory_bytes
 from tunesmith.train.events import Events
+from tunesmith.train.examples import Examples, batches_of
 from tunesmith.train.optim import learning_rate, make_optimizer
 from tunesmith.train.order import Schedule
-from tunesmith.train.rows import rows_of
 
 log = logging.getLogger("tunesmith")
 
 _EVAL_SAMPLES_AT_ONCE = 64
-
-
-class Samples(Protocol):
-    """Numbered samples; where there are many they lie on disk."""
-
-    def __len__(self) -> int: ...
-
-    def tree(self, at: int) -> Tree: ...
-
-    def place(self, at: int) -> Place: ...
 
 
 @dataclass(frozen=True)
@@ -50,8 +39,8 @@ class Job:
     run: RunDir
     policy: Policy
     method: Method
-    samples: Samples
-    held_out: Samples
+    samples: Examples
+    held_out: Examples
     row_tokens: int
     identity: Mapping[str, Any]  # what a checkpoint must belong to
     events: Events
@@ -66,13 +55,14 @@ class Job:
             len(self.samples), train.batch_size * train.accumulate, train.epochs, train.max_steps, train.seed
         )
 
-    def rows(self, trees: Sequence[Tree]) -> list[Row]:
+    def batches(self, examples: Sequence[Example]) -> list[Batch]:
         """Lay samples into rows: under the token budget, or one path a row where the family needs that."""
-        return rows_of(
-            trees,
+        return batches_of(
+            examples,
             segments=self.policy.segments,
             row_tokens=self.row_tokens,
             share=self.train.share_prefixes == "auto",
+            whole=self.method.keeps_samples_whole,
         )
 
 
@@ -81,6 +71,7 @@ class _Update:
     loss: float
     grad_norm: float
     tokens: int
+    measures: dict[str, tuple[float, float]]  # sum and weight of each
 
 
 def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
@@ -116,6 +107,7 @@ def run_loop(job: Job, start: tuple[Any, TrainState] | None) -> TrainState:
         state.tokens += update.tokens
         state.window_loss += update.loss
         state.window_weight += 1
+        _add_measures(state.window_measures, update.measures)
         window_seconds += time.perf_counter() - began
         window_tokens += update.tokens
         state.seconds = time.perf_counter() - started
@@ -153,23 +145,27 @@ def _one_update(
     step: int,
     rate: float,
 ) -> _Update:
-    """Gradients of one update's samples, summed over its rows, clipped; one optimizer step."""
+    """Gradients of one update's samples, summed over its batches, clipped; one optimizer step."""
     numbers = schedule.update(step)
-    trees = [job.samples.tree(number) for number in numbers]
-    totals = job.method.plan(trees)
-    rows = job.rows(trees)
-    if {owner for row in rows for owner in row.owners} != set(range(len(trees))):
+    examples = [job.samples.example(number) for number in numbers]
+    totals = job.method.plan(examples)
+    batches = job.batches(examples)
+    rows = [row for batch in batches for row in batch.rows]
+    if {owner for row in rows for owner in row.owners} != set(range(len(examples))):
         raise AssertionError(f"a sample of step {step + 1} is in none of its rows")
     loss = 0.0
+    measures: dict[str, tuple[float, float]] = {}
     with job.policy.training_mode():
-        for index, row in enumerate(rows):
+        for index, batch in enumerate(batches):
             job.policy.seat(step, index)
-            terms = job.method.loss(job.policy, row)
-            row_loss = torch.stack([term.coefficient * term.sum / totals[term.name] for term in terms]).sum()
-            (row_loss if scaler is None else scaler.scale(row_loss)).backward()
-            loss += row_loss.item()
+            found = job.method.loss(job.policy, batch)
+            batch_loss = found.share_of(totals)
+            (batch_loss if scaler is None else scaler.scale(batch_loss)).backward()
+            loss += batch_loss.item()
+            _add_measures(measures, _sums_of(found))
             if not math.isfinite(loss):
-                places = [str(job.samples.place(numbers[owner])) for owner in dict.fromkeys(row.owners)]
+                owners = dict.fromkeys(owner for row in batch.rows for owner in row.owners)
+                places = [str(job.samples.place(numbers[owner])) for owner in owners]
                 raise _not_a_number(job, step, "the loss", places)
 
     for group in optimizer.param_groups:
@@ -191,7 +187,22 @@ def _one_update(
         scaler.step(optimizer)
         scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return _Update(loss, grad_norm if math.isfinite(grad_norm) else 0.0, sum(len(row.tokens) for row in rows))
+    tokens = sum(len(row.tokens) for row in rows)
+    return _Update(loss, grad_norm if math.isfinite(grad_norm) else 0.0, tokens, measures)
+
+
+def _sums_of(loss: Loss) -> dict[str, tuple[float, float]]:
+    return {measure.name: (measure.sum.item(), measure.weight) for measure in loss.measures}
+
+
+def _add_measures(to: dict[str, tuple[float, float]], measures: Mapping[str, tuple[float, float]]) -> None:
+    for name, (value, weight) in measures.items():
+        so_far = to.get(name, (0.0, 0.0))
+        to[name] = (so_far[0] + value, so_far[1] + weight)
+
+
+def _means(measures: Mapping[str, tuple[float, float]], prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}{name}": value / weight for name, (value, weight) in measures.items() if weight}
 
 
 def _not_a_number(job: Job, step: int, what: str, places: list[str]) -> WorkError:
@@ -223,22 +234,25 @@ def _log(
         "peak_memory_bytes": peak_memory_bytes(job.policy.device),
         "seconds": round(state.seconds, 3),
     }
+    line |= _means(state.window_measures)
     if job.unfreezing is not None:
         line["trained_layers"] = job.unfreezing.trained_layers
     state.window_loss = state.window_weight = 0.0
+    state.window_measures = {}
     job.run.append_metrics(line)
     job.events.step(line)
 
 
 def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool:
     """Measure the held-out loss, write it down, and say whether it is the lowest so far."""
-    loss = held_out_loss(job)
+    loss, measures = held_out_loss(job)
     if not math.isfinite(loss):
         updated = job.schedule.update(state.step - 1)
         raise _not_a_number(
             job, state.step - 1, "eval_loss after the update", [str(job.samples.place(n)) for n in updated]
         )
     line = {"step": state.step, "epoch": round(schedule.epoch_after(state.step), 6), "eval_loss": loss}
+    line |= _means(measures, "eval_")
     job.run.append_metrics(line)
     job.events.eval(line)
     best = state.best_loss is None or loss < state.best_loss
@@ -260,23 +274,25 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
     return best
 
 
-def held_out_loss(job: Job) -> float:
-    """The method's loss over the held-out samples: its terms' sums over their total weights."""
+def held_out_loss(job: Job) -> tuple[float, dict[str, tuple[float, float]]]:
+    """The method's loss over the held-out samples, its terms' sums over their total weights; and its measures."""
     totals: dict[str, float] = {}
-    for trees in _held_out_trees(job):
-        for name, weight in job.method.plan(trees).items():
+    for examples in _held_out(job):
+        for name, weight in job.method.plan(examples).items():
             totals[name] = totals.get(name, 0.0) + weight
     loss = 0.0
+    measures: dict[str, tuple[float, float]] = {}
     with job.policy.scoring_mode():
-        for trees in _held_out_trees(job):
-            for row in job.rows(trees):
-                for term in job.method.loss(job.policy, row):
-                    loss += term.coefficient * float(term.sum) / totals[term.name]
-    return loss
+        for examples in _held_out(job):
+            for batch in job.batches(examples):
+                found = job.method.loss(job.policy, batch)
+                loss += float(found.share_of(totals))
+                _add_measures(measures, _sums_of(found))
+    return loss, measures
 
 
-def _held_out_trees(job: Job) -> Iterator[list[Tree]]:
+def _held_out(job: Job) -> Iterator[list[Example]]:
     """The held-out samples, some at a time: they need not fit in memory."""
     for begin in range(0, len(job.held_out), _EVAL_SAMPLES_AT_ONCE):
         end = min(begin + _EVAL_SAMPLES_AT_ONCE, len(job.held_out))
-        yield [job.held_out.tree(number) for number in range(begin, end)]
+        yield [job.held_out.example(number) for number in range(begin, end)]

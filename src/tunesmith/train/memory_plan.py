@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from tunesmith.config.schema import Recipe
 from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
+from tunesmith.methods.base import Example
 from tunesmith.models.adapters import add_adapter, add_shape_of
 from tunesmith.models.load import DTYPES
 from tunesmith.models.quantize import weights_bytes
@@ -130,8 +131,9 @@ def needs_of(recipe: Recipe, setting: Setting, rows: PlannedRows) -> Needs:
         device=setting.device,
         compute=compute,
         packed=compute if quantize in ("nf4", "bnb8") else None,
-        method=METHODS[recipe.method.name](),
+        method=METHODS[recipe.method.name](recipe.method),
         row=rows.heaviest,
+        examples=[Example(tree, None, (0.0, 0.0)) for tree in rows.heaviest_update],
         accumulates=rows.accumulates,
         segments=setting.segments,
         optimizer=recipe.train.optimizer,

@@ -31,6 +31,7 @@ class PlannedRows:
     schedule: Schedule
     updates: tuple[tuple[Row, ...], ...]
     heaviest: Row
+    heaviest_update: tuple[Tree, ...]  # the samples that the owners in the heaviest row number
     accumulates: bool  # whether the heaviest row's update, or an equal one, has other rows too
     tokens_an_update: float
 
@@ -57,20 +58,13 @@ def planned_rows(recipe: Recipe, samples: Stored, *, segments: bool, row_tokens:
         totals = [int(lengths[list(schedule.update(step))].sum()) for step in steps[: 50 * most]]
         chosen.append(int(np.argmax(totals)))
     share = train.share_prefixes == "auto"
+    trees = [tuple(samples.tree(number) for number in schedule.update(step)) for step in chosen]
     updates = tuple(
-        tuple(
-            rows_of(
-                [samples.tree(number) for number in schedule.update(step)],
-                segments=segments,
-                row_tokens=row_tokens,
-                share=share,
-            )
-        )
-        for step in chosen
+        tuple(rows_of(some, segments=segments, row_tokens=row_tokens, share=share)) for some in trees
     )
-    heaviest, accumulates = max(
-        ((row, len(rows) > 1) for rows in updates for row in rows),
+    heaviest, accumulates, of_update = max(
+        ((row, len(rows) > 1, at) for at, rows in enumerate(updates) for row in rows),
         key=lambda one: (len(one[0].tokens), len(one[0].targets), one[1]),
     )
     tokens = sum(len(row.tokens) for rows in updates[:evenly] for row in rows) / evenly
-    return PlannedRows(schedule, updates[:evenly], heaviest, accumulates, tokens)
+    return PlannedRows(schedule, updates[:evenly], heaviest, trees[of_update], accumulates, tokens)

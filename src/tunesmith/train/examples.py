@@ -1,0 +1,141 @@
+"""Samples as methods see them: their segments, how they were judged, and what the model before step 1 thought of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tunesmith import __version__
+from tunesmith.config.words import counted
+from tunesmith.data.cache import LAST_FILE, read_prepared
+from tunesmith.data.schema import Place
+from tunesmith.errors import InputError
+from tunesmith.methods.base import Batch, Example, leaves_of
+from tunesmith.models.policy import Policy
+from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
+from tunesmith.segments import Tree
+from tunesmith.train.rows import rows_of
+
+log = logging.getLogger("tunesmith")
+
+_AT_ONCE = 64  # samples that are laid into rows together
+_FILE = "logprobs.npy"
+
+
+class Samples(Protocol):
+    """Numbered samples; where there are many they lie on disk."""
+
+    def __len__(self) -> int: ...
+
+    def tree(self, at: int) -> Tree: ...
+
+    def good(self, at: int) -> bool | None: ...
+
+    def place(self, at: int) -> Place: ...
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Samples with their reference values: [samples, leaves], or None where the method needs none."""
+
+    samples: Samples
+    reference: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def example(self, at: int) -> Example:
+        reference = () if self.reference is None else tuple(self.reference[at].tolist())
+        return Example(self.samples.tree(at), self.samples.good(at), reference)
+
+    def place(self, at: int) -> Place:
+        return self.samples.place(at)
+
+
+def batches_of(
+    examples: Sequence[Example], *, segments: bool, row_tokens: int, share: bool, whole: bool
+) -> list[Batch]:
+    """Lay an update's samples into rows, and say which of these belong together.
+
+    Args:
+        segments: rows may hold several sequences; else one path a row, because the family needs that.
+        row_tokens: the token budget of a row.
+        share: what samples begin with is laid once.
+        whole: all paths of a sample must be in one batch.
+    """
+    trees = [example.tree for example in examples]
+    rows = rows_of(trees, segments=segments, row_tokens=row_tokens, share=share)
+    if segments or not whole:
+        return [Batch((row,), examples) for row in rows]
+    return [Batch(tuple(own), examples) for _, own in groupby(rows, key=lambda row: row.owners[0])]
+
+
+def reference_of(policy: Policy, samples: Any, *, row_tokens: int, key: dict[str, Any] | None) -> np.ndarray:
+    """The log-probability of every leaf under the policy as it is now: [samples, leaves], fp32.
+
+    All samples have as many leaves. It is computed once and kept in tunesmith's cache: later runs on the same data, with
+    the same model, find it there.
+
+    Args:
+        samples: a SampleStore.
+        key: what the values depend on besides the samples; None: they are not kept.
+    """
+    wanted = None
+    if key is not None:
+        parts = [__version__, samples.fingerprint(), row_tokens, key]
+        wanted = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def is_good(folder: Path) -> bool:
+        try:
+            told, values = read_json(folder / LAST_FILE), np.load(folder / _FILE, allow_pickle=False)
+            good = told.get("key") == wanted and told.get("digest") == _digest(values)
+            good = good and len(values) == len(samples)
+        except (InputError, OSError, ValueError, AttributeError):
+            good = False
+        if not good:
+            log.warning(
+                "the reference values in %s are damaged or of another model; they are computed anew", folder
+            )
+        return good
+
+    def write(folder: Path) -> None:
+        log.info("reference log-probabilities of %s", counted(len(samples), "sample"))
+        values = _computed(policy, samples, row_tokens)
+        np.save(folder / _FILE, values)
+        told = {"key": wanted, "digest": _digest(values)}
+        write_json(folder / LAST_FILE, told, remedy=FREE_AND_REPEAT)
+
+    def read(folder: Path) -> np.ndarray:
+        return np.load(folder / _FILE, allow_pickle=False)
+
+    values, _ = read_prepared(wanted, is_good, write, read)
+    return values
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _computed(policy: Policy, samples: Samples, row_tokens: int) -> np.ndarray:
+    found: list[list[float]] = []
+    with policy.scoring_mode():
+        for begin in range(0, len(samples), _AT_ONCE):
+            numbers = range(begin, min(begin + _AT_ONCE, len(samples)))
+            examples = [Example(samples.tree(number)) for number in numbers]
+            values: list[list[float]] = [[] for _ in examples]
+            for batch in batches_of(
+                examples, segments=policy.segments, row_tokens=row_tokens, share=True, whole=True
+            ):
+                leaves = leaves_of(policy, batch)
+                for owner, value in zip(leaves.owners, leaves.logprobs.tolist(), strict=True):
+                    values[owner].append(value)
+            found += values
+    return np.array(found, np.float32)
