@@ -1,11 +1,12 @@
-"""The loss curve: train and eval loss over the steps, the learning rate on a thin panel below."""
+"""The loss curve: train and eval loss over the steps, what the method measures, the learning rate on a thin panel."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,13 +24,34 @@ _SMOOTH_FROM = 40  # fewer points are read better as they are
 Series = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps, values; both [points]
 
 
+class Panel(NamedTuple):
+    """What methods measure beside their loss; `lines` are names in metrics.jsonl, with what the legend calls them."""
+
+    label: str
+    lines: Mapping[str, str]
+
+
+# A held-out value is drawn in the same panel, as points, where there is one (`eval_` in front of the name).
+PANELS = (
+    Panel("told apart", {"reward_accuracy": "pairs told apart"}),
+    Panel("reward", {"reward_chosen": "better answers", "reward_rejected": "worse answers"}),
+    Panel("log-probability", {"logprob_chosen": "better answers", "logprob_rejected": "worse answers"}),
+)
+_LINES = (_TRAIN, "#8a4fa3")
+
+
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn: each a series over steps, perhaps empty."""
+    """What is drawn: each a series over steps, perhaps empty. `measures` are those that panels show, by name."""
 
     train: Series
     eval: Series
     rate: Series
+    measures: dict[str, Series]
+
+    def panels(self) -> list[Panel]:
+        """The panels that there is something to draw on."""
+        return [panel for panel in PANELS if any(name in self.measures for name in panel.lines)]
 
 
 def draw_curve(run: RunDir) -> Path:
@@ -38,19 +60,21 @@ def draw_curve(run: RunDir) -> Path:
     A run without a logged step yet gets an empty frame that says so.
     """
     curves = read_curves(run.read_metrics())
-    with_rate = len(curves.rate[0]) > 1
+    panels, with_rate = curves.panels(), len(curves.rate[0]) > 1
+    heights = [4.2, *[1.8] * len(panels), *[1.0] * with_rate]
     # Figure and canvas by hand: pyplot keeps figures in a global list, and a notebook's user has their own there.
-    figure = Figure(figsize=(9, 5.4 if with_rate else 4.4), dpi=150, facecolor="white", layout="constrained")
+    size = (9, 4.4 + 1.9 * len(panels) + with_rate)
+    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    if with_rate:
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
-        _draw_rate(below, curves.rate)
-        below.set_xlabel("step", color=_INK)
-        figure.align_ylabels()
-    else:
-        above = figure.subplots()
-        above.set_xlabel("step", color=_INK)
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    above = axes[0]
     _draw_loss(above, curves)
+    for panel, place in zip(panels, axes[1:], strict=False):
+        _draw_measures(place, panel, curves)
+    if with_rate:
+        _draw_rate(axes[-1], curves.rate)
+    axes[-1].set_xlabel("step", color=_INK)
+    figure.align_ylabels()
     # The font that matplotlib brings along has no Chinese.
     title = run.name if run.name.isascii() else "loss"
     above.set_title(title, loc="left", fontsize=13, color=_INK, pad=12, parse_math=False)
@@ -69,7 +93,9 @@ def read_curves(lines: list[dict[str, Any]]) -> Curves:
         steps = sorted(points)
         return np.array(steps, dtype=np.float64), np.array([points[step] for step in steps], dtype=np.float64)
 
-    return Curves(series("loss"), series("eval_loss"), series("learning_rate"))
+    names = [name for panel in PANELS for line in panel.lines for name in (line, f"eval_{line}")]
+    measures = {name: found for name in names if len((found := series(name))[0])}
+    return Curves(series("loss"), series("eval_loss"), series("learning_rate"), measures)
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,6 +145,26 @@ def _draw_loss(axes: Axes, curves: Curves) -> None:
         axes.set_xticks(steps)
     if not axes.lines:
         axes.set_yticks([])
+
+
+def _draw_measures(axes: Axes, panel: Panel, curves: Curves) -> None:
+    for (name, label), colour in zip(panel.lines.items(), _LINES, strict=False):
+        if name in curves.measures:
+            steps, values = curves.measures[name]
+            smooth = smoothed(values) if len(steps) >= _SMOOTH_FROM else values
+            marker = "o" if len(steps) == 1 else ""
+            axes.plot(steps, smooth, color=colour, linewidth=1.8, label=label, marker=marker)
+        if (held_out := curves.measures.get(f"eval_{name}")) is not None:
+            axes.plot(
+                *held_out, color=colour, linestyle="", marker="o", markersize=5, markerfacecolor="white",
+                label="held-out" if len(panel.lines) == 1 else None, clip_on=False,
+            )  # fmt: skip
+    axes.set_ylabel(panel.label, color=_INK)
+    axes.legend(frameon=False, labelcolor=_INK, fontsize=10)
+    if panel.label == "told apart":
+        axes.set_ylim(0, 1.05)
+        axes.set_yticks([0, 0.5, 1], ["0", "half", "all"])
+    _quiet(axes)
 
 
 def _draw_rate(axes: Axes, rate: Series) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from tunesmith.report.curve import PANELS
 from tunesmith.rundir import RunDir, read_json, read_json_lines, write_bytes
 
 _DROPPED_SHOWN = 100  # more are in data.json
@@ -145,7 +146,11 @@ def verdict(scores: dict[str, Any], lines: list[dict[str, Any]]) -> str | None:
     if told:
         sentence = ", ".join(f"{score.label} {score.base} → {score.tuned}" for score in told)
         return sentence[0].upper() + sentence[1:]
-    for name, label in (("eval_loss", "Loss on held-out data"), ("loss", "Training loss")):
+    for name, label in (
+        ("eval_reward_accuracy", "Share of held-out pairs told apart"),
+        ("eval_loss", "Loss on held-out data"),
+        ("loss", "Training loss"),
+    ):
         losses = [line[name] for line in lines if line.get(name) is not None]
         if len(losses) > 1:
             return f"{label} {losses[0]:.3g} → {losses[-1]:.3g}"
@@ -245,6 +250,10 @@ def summary_of(lines: list[dict[str, Any]]) -> list[Row]:
     for name, label in (("loss", "training loss"), ("eval_loss", "held-out loss")):
         if losses := column(name):
             rows.append((label, f"{losses[0]:.4g} → {losses[-1]:.4g} (best {min(losses):.4g})"))
+    for name in (name for panel in PANELS for name in panel.lines):
+        for key, label in ((name, _words(name)), (f"eval_{name}", f"{_words(name)}, held out")):
+            if values := column(key):
+                rows.append((label, f"{values[0]:.4g} → {values[-1]:.4g}"))
     if tokens := column("tokens"):
         rows.append(("tokens trained on", number(tokens[-1])))
     if speeds := column("tokens_per_second"):
