@@ -145,7 +145,7 @@ def test_wrong_pairs_are_told(tmp_path, tiny_model_folder, row, told):
 def test_rows_without_a_judgement_name_the_method_that_fits(tmp_path, tiny_model_folder):
     rows = [{"prompt": "a", "completion": "b"}]
     with pytest.raises(
-        InputError, match=r"the method dpo does not learn from rows .* \(`method: \{name: sft\}`\)"
+        InputError, match=r"the method dpo does not learn from rows .* : `method: \{name: sft\}`"
     ):
         pipeline.train(load(str(recipe_of(tmp_path, tiny_model_folder, rows=rows))))
 

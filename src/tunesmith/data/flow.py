@@ -53,7 +53,7 @@ ROWS_TO_DETECT_BY = 1000
 MOST_PROBLEMS_KEPT = 1000
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 1 << 21
 # The method that learns from each sample type, to name in a message the one that fits.
-METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain", Pair: "dpo", Labelled: "kto"}
+METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain", Pair: "dpo"}
 
 
 class Dropped(NamedTuple):
@@ -207,23 +207,28 @@ class _SourceFile:
             self.flow.named.add(self.file)
 
     def _must_suit_the_method(self, format: Format) -> None:
-        consumes, method, fitting = self.flow.consumes, self.flow.method, METHOD_OF[format.makes]
+        consumes, method, fitting = self.flow.consumes, self.flow.method, METHOD_OF.get(format.makes)
         if format.makes is consumes or (
             consumes is Conversation and self.flow.learn_chosen and _judges(format)
         ):
             return
-        if consumes is Conversation and _judges(format):
+        ways = [f"take the method that does: `method: {{name: {fitting}}}`"] if fitting else []
+        if _judges(format):
             raise InputError(
                 f"rows of the format {format.name} say which answer is better, and the method {method} does not learn "
                 "from that",
                 where=self.file,
-                remedy=f"take the method that does (`method: {{name: {fitting}}}`), or learn the chosen (or good) "
-                "answers alone: `method: {name: sft, preferences: chosen}`",
+                remedy=", or ".join(
+                    [
+                        *ways,
+                        "learn the chosen (or good) answers alone: `method: {name: sft, preferences: chosen}`",
+                    ]
+                ),
             )
         raise InputError(
             f"the method {method} does not learn from rows of the format {format.name}",
             where=self.file,
-            remedy=f"take the method that does (`method: {{name: {fitting}}}`), or bring rows for {method}",
+            remedy=", or ".join([*ways, f"bring rows for {method}"]),
         )
 
     # --- rows -> text ------------------------------------------------------------------------------------------
