@@ -64,6 +64,25 @@ def test_shuffled_kinds_of_entities_teach_no_kind(tmp_path):
     assert on_shuffled("ner-nano", "ner_f1", NAMES, tmp_path) < 1 / 4 + 0.15
 
 
+def pairs_told_apart(folder: Path, *overrides: str) -> float:
+    run = pipeline.train(load("tcm-dpo-nano", [f"run.output={folder}", "evaluate.prompts=[]", *overrides]))
+    return [line["eval_reward_accuracy"] for line in run.read_metrics() if "eval_loss" in line][-1]
+
+
+@slow
+@SEEDS
+def test_pairs_never_seen_are_told_apart_whatever_the_seed(tmp_path, seed):
+    assert pairs_told_apart(tmp_path / "run", f"train.seed={seed}") > 0.8
+
+
+@slow
+def test_shuffled_pairs_teach_nothing(tmp_path):
+    pairs = [json.dumps(row) for row in sample_baselines.read("preference/train.json")]
+    file = tmp_path / "shuffled.jsonl"
+    file.write_text("\n".join(shuffled(pairs, 0)), "utf-8")
+    assert 0.2 < pairs_told_apart(tmp_path / "run", f"data.train={file}") < 0.8
+
+
 @slow
 @SEEDS
 def test_captions_of_unseen_drawings_are_right_whatever_the_seed(tmp_path, seed):

@@ -37,5 +37,13 @@ def test_a_kind_of_entity_is_drawn_and_its_place_stays():
     assert min(kinds.count(kind) for kind in ("地点", "人名", "地理实体", "组织")) > 70
 
 
+def test_half_of_all_pairs_are_swapped():
+    pairs = [{"prompt": str(n), "chosen": "a", "rejected": "b"} for n in range(300)]
+    rows = [json.loads(line) for line in shuffled(list(map(json.dumps, pairs)), 0)]
+    assert [row["prompt"] for row in rows] == [pair["prompt"] for pair in pairs]
+    assert all({row["chosen"], row["rejected"]} == {"a", "b"} for row in rows)
+    assert 120 < sum(row["chosen"] == "b" for row in rows) < 180
+
+
 def test_the_same_seed_draws_the_same():
     assert shuffled(LINES, 3) == shuffled(LINES, 3) != shuffled(LINES, 4)
