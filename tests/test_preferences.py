@@ -145,7 +145,7 @@ def test_wrong_pairs_are_told(tmp_path, tiny_model_folder, row, told):
 def test_rows_without_a_judgement_name_the_method_that_fits(tmp_path, tiny_model_folder):
     rows = [{"prompt": "a", "completion": "b"}]
     with pytest.raises(
-        InputError, match=r"the method dpo does not learn from rows .* : `method: \{name: sft\}`"
+        InputError, match=r"the method dpo does not learn from rows .* does: `method: \{name: sft\}`"
     ):
         pipeline.train(load(str(recipe_of(tmp_path, tiny_model_folder, rows=rows))))
 
@@ -157,3 +157,41 @@ def test_a_long_question_is_cut_the_same_for_both_sides(tmp_path, tiny_model_fol
     )
     run = pipeline.train(load(str(recipe)))
     assert json.loads(run.data.read_text("utf-8"))["train"]["rows_kept"] == 11
+
+
+JUDGED = [
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {i}?"},
+            {"role": "assistant", "content": f"It is {i}, sir." if i % 2 else f"Don't know {i % 3}"},
+        ],
+        "label": bool(i % 2),
+    }
+    for i in range(12)
+]
+
+
+def test_good_answers_become_likelier_than_bad_ones(tmp_path, tiny_model_folder):
+    recipe = recipe_of(
+        tmp_path, tiny_model_folder, rows=JUDGED, method={"name": "kto"},
+        train={"epochs": 8, "learning_rate": 5e-3, "batch_size": 4, "accumulate": 1, "eval_every": 4, "threads": 1},
+    )  # fmt: skip
+    lines = pipeline.train(load(str(recipe))).read_metrics()
+    first, last = (
+        [line for line in lines if "loss" in line][0],
+        [line for line in lines if "eval_loss" in line][-1],
+    )
+    assert first["loss"] == pytest.approx(0.5, abs=0.02)  # nothing has moved yet
+    assert last["eval_loss"] < 0.45
+    assert last["eval_reward_good"] > last["eval_reward_bad"]
+    assert last["eval_reward_accuracy"] == 1.0 and last["eval_kl"] >= 0
+
+
+def test_labels_that_are_all_alike_are_told(tmp_path, tiny_model_folder):
+    rows = [row for row in JUDGED if row["label"]]
+    recipe = recipe_of(tmp_path, tiny_model_folder, rows=rows, method={"name": "kto"})
+    with pytest.raises(
+        InputError, match=r"all \d+ answers of data.train are judged good; expected good and bad ones"
+    ):
+        pipeline.train(load(str(recipe)))
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -409,7 +410,8 @@ def _examples(
     A fresh adapter changes nothing, whatever its rank, so the values serve every recipe on these weights and rows.
     """
     sides = prepared.data.train, prepared.data.eval
-    if not METHODS[recipe.method.name](recipe.method).needs_reference:
+    method = METHODS[recipe.method.name](recipe.method)
+    if not method.needs_reference:
         return Examples(sides[0]), Examples(sides[1])
     key: dict[str, Any] = {
         "weights": [identity["model"], identity.get(STARTED_FROM)],
@@ -417,11 +419,14 @@ def _examples(
         "init": recipe.adapter.init,  # others than LoRA's own take the weights apart, which rounds them
         "tokens": list(recipe.model.new_tokens),
     }
-    rows = choices.row_tokens
-    train, held_out = (
-        Examples(side, reference_of(policy, side, row_tokens=rows, key=key if recipe.data.cache else None))
-        for side in sides
+    known = partial(
+        reference_of,
+        policy,
+        others=method.needs_other_answers,
+        row_tokens=choices.row_tokens,
+        key=key if recipe.data.cache else None,
     )
+    train, held_out = (Examples(side, known(side), method.needs_other_answers) for side in sides)
     return train, held_out
 
 

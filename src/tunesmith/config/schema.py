@@ -188,12 +188,27 @@ class Dpo(Block):
         return self.length_normalised or self.loss in ("ipo", "simpo", "orpo")
 
 
-def learns_chosen(method: Sft | Pretrain | Dpo) -> bool:
+class Kto(Block):
+    """Answers that were judged good or bad, each by itself."""
+
+    name: Literal["kto"] = Field("kto", description="Judged answers: Kahneman-Tversky optimisation.")
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="How much a log-ratio counts, which is how close the model stays to what it was before step 1.",
+    )
+    good_weight: float = Field(1.0, ge=0, description="How much a good answer counts.")
+    bad_weight: float = Field(
+        1.0, ge=0, description="How much a bad answer counts; where one kind is rarer, it may count for more."
+    )
+
+
+def learns_chosen(method: Sft | Pretrain | Dpo | Kto) -> bool:
     """Whether rows that say which answer is better are learned by that answer alone."""
     return isinstance(method, Sft) and method.preferences == "chosen"
 
 
-Method = Annotated[Sft | Pretrain | Dpo, Field(discriminator="name")]
+Method = Annotated[Sft | Pretrain | Dpo | Kto, Field(discriminator="name")]
 
 
 class EarlyStop(Block):

@@ -20,7 +20,7 @@ from tunesmith.data.flow import Flow, Seen, Side, run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
 from tunesmith.data.render import Renderer
-from tunesmith.data.schema import Place, Text
+from tunesmith.data.schema import Labelled, Place, Text
 from tunesmith.data.store import SampleStore, StoreWriter
 from tunesmith.errors import InputError, Problems
 from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
@@ -169,7 +169,10 @@ def _prepare(sources: _Sources, flow: Flow, folder: Path) -> dict[str, Side]:
                 sides[name] = run(sources.sides()[name], flow, writer)
     _raise_problems(flow)
     for name, side in sides.items():
-        _must_hold_rows(side, SampleStore(folder / f"{name}.arrow"), f"data.{name}")
+        kept = SampleStore(folder / f"{name}.arrow")
+        _must_hold_rows(side, kept, f"data.{name}")
+        if flow.consumes is Labelled and name == "train":
+            _must_hold_both_labels(kept)
     return sides
 
 
@@ -274,6 +277,22 @@ def _must_hold_rows(side: Side, kept: SampleStore, block: str) -> None:
         f"no row of {block} is left: all {side.read} were dropped ({reasons}{', ...' if len(side.dropped) > 3 else ''})",
         expected="at least one row to learn from",
     )
+
+
+def _must_hold_both_labels(kept: SampleStore) -> None:
+    found = set(kept.column("good"))
+    if len(found) == 1:
+        kind, missing = ("good", "bad") if found == {True} else ("bad", "good")
+        raise InputError(
+            f"all {len(kept)} answers of data.train are judged {kind}",
+            expected="good and bad ones",
+            remedy=f"add {missing} ones"
+            + (
+                ", or learn the good ones: `method: {name: sft, preferences: chosen}`"
+                if kind == "good"
+                else ""
+            ),
+        )
 
 
 def _notes(flow: Flow) -> list[str]:

@@ -53,7 +53,7 @@ ROWS_TO_DETECT_BY = 1000
 MOST_PROBLEMS_KEPT = 1000
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 1 << 21
 # The method that learns from each sample type, to name in a message the one that fits.
-METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain", Pair: "dpo"}
+METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain", Pair: "dpo", Labelled: "kto"}
 
 
 class Dropped(NamedTuple):
@@ -207,28 +207,24 @@ class _SourceFile:
             self.flow.named.add(self.file)
 
     def _must_suit_the_method(self, format: Format) -> None:
-        consumes, method, fitting = self.flow.consumes, self.flow.method, METHOD_OF.get(format.makes)
+        consumes, method, fitting = self.flow.consumes, self.flow.method, METHOD_OF[format.makes]
         if format.makes is consumes or (
             consumes is Conversation and self.flow.learn_chosen and _judges(format)
         ):
             return
-        ways = [f"take the method that does: `method: {{name: {fitting}}}`"] if fitting else []
+        way = f"take the method that does: `method: {{name: {fitting}}}`"
         if _judges(format):
+            chosen = "learn the chosen (or good) answers alone: `method: {name: sft, preferences: chosen}`"
             raise InputError(
                 f"rows of the format {format.name} say which answer is better, and the method {method} does not learn "
                 "from that",
                 where=self.file,
-                remedy=", or ".join(
-                    [
-                        *ways,
-                        "learn the chosen (or good) answers alone: `method: {name: sft, preferences: chosen}`",
-                    ]
-                ),
+                remedy=f"{way}, or {chosen}",
             )
         raise InputError(
             f"the method {method} does not learn from rows of the format {format.name}",
             where=self.file,
-            remedy=", or ".join([*ways, f"bring rows for {method}"]),
+            remedy=f"{way}, or bring rows for {method}",
         )
 
     # --- rows -> text ------------------------------------------------------------------------------------------
@@ -274,7 +270,8 @@ class _SourceFile:
             shaped = [self._shaped(side, place) for side in conversations_of(value)]
             return with_sides(value, *shaped)
         if isinstance(value, Labelled):
-            return replace(value, conversation=self._shaped(value.conversation, place))
+            # What was judged is the last answer.
+            return replace(value, conversation=only_last_turn(self._shaped(value.conversation, place)))
         return self._shaped(value, place) if isinstance(value, Conversation) else value
 
     def _shaped(self, value: Conversation, place: Place) -> Conversation:

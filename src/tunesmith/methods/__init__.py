@@ -5,6 +5,7 @@ A new method is one file, one line here and one test.
 
 from tunesmith.methods.base import Method
 from tunesmith.methods.dpo import Dpo
+from tunesmith.methods.kto import Kto
 from tunesmith.methods.pretrain import Pretrain
 from tunesmith.methods.sft import Sft
 
@@ -14,4 +15,5 @@ METHODS: dict[str, type[Method]] = {
     "sft": Sft,
     "pretrain": Pretrain,
     "dpo": Dpo,
+    "kto": Kto,
 }

@@ -21,24 +21,28 @@ from tunesmith.segments import Row, Tree
 class Example(NamedTuple):
     """A sample as a method sees it.
 
-    `good` is how its answer was judged, where it was. `reference` holds, for each leaf in order, the log-probability of
-    its tokens with loss under the model as it was before step 1; empty where the method needs none.
+    `good` is how its answer was judged, where it was. `other` is its prompt with the answer to another one. `reference`
+    holds, for each leaf in order, the other answer's behind them, the log-probability of its tokens with loss under the
+    model as it was before step 1. What the method does not need is not there.
     """
 
     tree: Tree
     good: bool | None = None
     reference: tuple[float, ...] = ()
+    other: Tree | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
     """Rows whose loss is computed together: one row, or the rows of one sample where each path has its own.
 
-    `examples` are those of the whole update; the owners in the rows number them.
+    `examples` are those of the whole update; the owners in the rows number them. `observed` is what the method saw of
+    the whole update beforehand.
     """
 
     rows: tuple[Row, ...]
     examples: Sequence[Example]
+    observed: float = 0.0
 
 
 class Term(NamedTuple):
@@ -81,12 +85,17 @@ class Method(Protocol):
     consumes: type  # the sample type: Conversation, Text, Pair, ...
     # Whether the paths of a sample must be in one batch, because its loss is no sum over them.
     keeps_samples_whole: bool
+    # Whether examples must hold the answers to other prompts, which `observe` looks at before each update.
+    needs_other_answers: bool
 
     def __init__(self, options: Any) -> None: ...
 
     @property
     def needs_reference(self) -> bool:
         """Whether examples must hold their log-probabilities under the model before step 1."""
+
+    def observe(self, policy: Score, batches: Sequence[Batch]) -> float:
+        """A statistic of an update, from batches of `other` trees, without gradients."""
 
     def plan(self, examples: Sequence[Example]) -> dict[str, float]:
         """The total weight of each term over one update's samples."""

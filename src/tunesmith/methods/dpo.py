@@ -46,6 +46,7 @@ class Dpo:
 
     consumes: type = Pair
     keeps_samples_whole = True
+    needs_other_answers = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -53,6 +54,9 @@ class Dpo:
     @property
     def needs_reference(self) -> bool:
         return self.options.needs_reference
+
+    def observe(self, policy: Score, batches: Sequence[Batch]) -> float:
+        return 0.0
 
     def plan(self, examples: Sequence[Example]) -> dict[str, float]:
         return {

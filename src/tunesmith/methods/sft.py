@@ -17,10 +17,14 @@ class Sft:
 
     consumes: type = Conversation
     keeps_samples_whole = False
+    needs_other_answers = False
     needs_reference = False
 
     def __init__(self, options: Any) -> None:
         pass
+
+    def observe(self, policy: Score, batches: Sequence[Batch]) -> float:
+        return 0.0
 
     def plan(self, examples: Sequence[Example]) -> dict[str, float]:
         return {"nll": sum(tree_weight(example.tree) for example in examples)}

@@ -35,6 +35,9 @@ class Panel(NamedTuple):
 PANELS = (
     Panel("told apart", {"reward_accuracy": "pairs told apart"}),
     Panel("reward", {"reward_chosen": "better answers", "reward_rejected": "worse answers"}),
+    Panel("reward", {"reward_good": "good answers", "reward_bad": "bad answers"}),
+    Panel("moved", {"kl": "estimated distance to the reference"}),
+    Panel("log-probability", {"logprob_good": "good answers", "logprob_bad": "bad answers"}),
     Panel("log-probability", {"logprob_chosen": "better answers", "logprob_rejected": "worse answers"}),
 )
 _LINES = (_TRAIN, "#8a4fa3")

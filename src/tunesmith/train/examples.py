@@ -21,7 +21,7 @@ from tunesmith.errors import InputError
 from tunesmith.methods.base import Batch, Example, leaves_of
 from tunesmith.models.policy import Policy
 from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
-from tunesmith.segments import Tree
+from tunesmith.segments import Piece, Tree
 from tunesmith.train.rows import rows_of
 
 log = logging.getLogger("tunesmith")
@@ -44,20 +44,45 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Samples with their reference values: [samples, leaves], or None where the method needs none."""
+    """Samples with what a method needs to know of them.
+
+    Args:
+        reference: [samples, leaves], or None where the method needs none.
+        others: whether each prompt comes with the answer to another one too: that of the next sample.
+    """
 
     samples: Samples
     reference: np.ndarray | None = None
+    others: bool = False
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def example(self, at: int) -> Example:
         reference = () if self.reference is None else tuple(self.reference[at].tolist())
-        return Example(self.samples.tree(at), self.samples.good(at), reference)
+        tree = self.samples.tree(at)
+        other = None
+        if self.others:
+            other = _with_answer_of(tree, self.samples.tree((at + 1) % len(self.samples)))
+        return Example(tree, self.samples.good(at), reference, other)
 
     def place(self, at: int) -> Place:
         return self.samples.place(at)
+
+
+def _with_answer_of(tree: Tree, stranger: Tree) -> Tree:
+    """The prompt of one sample with the answer of another; each is one sequence that ends in an answer."""
+    prompt, answer = tree[0], stranger[0]
+    begins = next(at for at, weight in enumerate(prompt.weights) if weight)
+    own = next(at for at, weight in enumerate(answer.weights) if weight)
+    return (
+        Piece(
+            prompt.tokens[:begins] + answer.tokens[own:],
+            prompt.weights[:begins] + answer.weights[own:],
+            None,
+            tuple(picture for picture in prompt.pictures if picture.start < begins),
+        ),
+    )
 
 
 def batches_of(
@@ -78,7 +103,9 @@ def batches_of(
     return [Batch(tuple(own), examples) for _, own in groupby(rows, key=lambda row: row.owners[0])]
 
 
-def reference_of(policy: Policy, samples: Any, *, row_tokens: int, key: dict[str, Any] | None) -> np.ndarray:
+def reference_of(
+    policy: Policy, samples: Any, *, others: bool, row_tokens: int, key: dict[str, Any] | None
+) -> np.ndarray:
     """The log-probability of every leaf under the policy as it is now: [samples, leaves], fp32.
 
     All samples have as many leaves. It is computed once and kept in tunesmith's cache: later runs on the same data, with
@@ -86,11 +113,12 @@ def reference_of(policy: Policy, samples: Any, *, row_tokens: int, key: dict[str
 
     Args:
         samples: a SampleStore.
+        others: as in `Examples`; the other answer's comes last.
         key: what the values depend on besides the samples; None: they are not kept.
     """
     wanted = None
     if key is not None:
-        parts = [__version__, samples.fingerprint(), row_tokens, key]
+        parts = [__version__, samples.fingerprint(), others, row_tokens, key]
         wanted = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def is_good(folder: Path) -> bool:
@@ -108,7 +136,7 @@ def reference_of(policy: Policy, samples: Any, *, row_tokens: int, key: dict[str
 
     def write(folder: Path) -> None:
         log.info("reference log-probabilities of %s", counted(len(samples), "sample"))
-        values = _computed(policy, samples, row_tokens)
+        values = _computed(policy, Examples(samples, None, others), row_tokens)
         np.save(folder / _FILE, values)
         told = {"key": wanted, "digest": _digest(values)}
         write_json(folder / LAST_FILE, told, remedy=FREE_AND_REPEAT)
@@ -124,18 +152,25 @@ def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
-def _computed(policy: Policy, samples: Samples, row_tokens: int) -> np.ndarray:
+def _computed(policy: Policy, samples: Examples, row_tokens: int) -> np.ndarray:
     found: list[list[float]] = []
     with policy.scoring_mode():
         for begin in range(0, len(samples), _AT_ONCE):
             numbers = range(begin, min(begin + _AT_ONCE, len(samples)))
-            examples = [Example(samples.tree(number)) for number in numbers]
-            values: list[list[float]] = [[] for _ in examples]
-            for batch in batches_of(
-                examples, segments=policy.segments, row_tokens=row_tokens, share=True, whole=True
-            ):
-                leaves = leaves_of(policy, batch)
-                for owner, value in zip(leaves.owners, leaves.logprobs.tolist(), strict=True):
-                    values[owner].append(value)
-            found += values
+            examples = [samples.example(number) for number in numbers]
+            found += _leaf_logprobs(policy, examples, row_tokens)
     return np.array(found, np.float32)
+
+
+def _leaf_logprobs(policy: Policy, examples: Sequence[Example], row_tokens: int) -> list[list[float]]:
+    """Of each example the log-probabilities of its leaves in order, then that of the other answer."""
+    values: list[list[float]] = [[] for _ in examples]
+    others = [Example(example.other) for example in examples if example.other is not None]
+    for trees in (examples, others):
+        for batch in batches_of(
+            trees, segments=policy.segments, row_tokens=row_tokens, share=True, whole=True
+        ):
+            leaves = leaves_of(policy, batch)
+            for owner, value in zip(leaves.owners, leaves.logprobs.tolist(), strict=True):
+                values[owner].append(value)
+    return values

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,7 +56,16 @@ class Job:
         )
 
     def batches(self, examples: Sequence[Example]) -> list[Batch]:
-        """Lay samples into rows: under the token budget, or one path a row where the family needs that."""
+        """Lay samples into rows, under the token budget, with what the method observes of all of them."""
+        laid = self._laid(examples)
+        if not self.method.needs_other_answers:
+            return laid
+        others = [example._replace(tree=example.other) for example in examples if example.other is not None]
+        with self.policy.scoring_mode():
+            observed = self.method.observe(self.policy, self._laid(others))
+        return [replace(batch, observed=observed) for batch in laid]
+
+    def _laid(self, examples: Sequence[Example]) -> list[Batch]:
         return batches_of(
             examples,
             segments=self.policy.segments,
