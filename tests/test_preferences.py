@@ -178,7 +178,7 @@ def test_good_answers_become_likelier_than_bad_ones(tmp_path, tiny_model_folder)
     )  # fmt: skip
     lines = pipeline.train(load(str(recipe))).read_metrics()
     first, last = (
-        [line for line in lines if "loss" in line][0],
+        next(line for line in lines if "loss" in line),
         [line for line in lines if "eval_loss" in line][-1],
     )
     assert first["loss"] == pytest.approx(0.5, abs=0.02)  # nothing has moved yet
