@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import TINY
 from tests.standins import build
-from tunesmith.config.schema import Recipe
+from tunesmith.config.schema import Recipe, Sft
 from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
+from tunesmith.methods.base import Batch
 from tunesmith.models.policy import Policy
 from tunesmith.models.recompute import recompute_activations
 from tunesmith.segments import Piece, Row
@@ -79,7 +80,7 @@ def really_kept(folder: Path, recipe: Recipe, row: Row, recomputed: int | None, 
 
     with policy.training_mode(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         policy.seat(0, 0)
-        METHODS["sft"]().loss(policy, row)
+        METHODS["sft"](Sft()).loss(policy, Batch((row,), []))
     return sum(storage.nbytes() for storage in kept.values())
 
 

@@ -39,7 +39,7 @@ CONFIG_FILE = "adapter_config.json"
 _WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # How torch says that a weight has another shape than the model's.
 _SIZES = re.compile(
-    r"size mismatch for (?:base_model\.model\.)?(?P<name>\S+?)(?:\.default)?(?:\.weight)?: .*?"
+    r"size mismatch for (?:base_model\.model\.)?(?P<name>\S+?)(?:\.(?:default|adapter_\d+))?(?:\.weight)?: .*?"
     r"torch\.Size\(\[(?P<there>[^]]*)\]\).*?torch\.Size\(\[(?P<here>[^]]*)\]\)"
 )
 _ADAPTER = "default"  # PEFT's name for the adapter when there is one
