@@ -6,6 +6,7 @@ MXFP4 checkpoints pass through it too: unpacked, packed anew in NF4, or kept as 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cache
 from typing import Any
 
@@ -139,11 +140,11 @@ class _Conversion(ConversionOps):  # type: ignore[misc]
         missing_keys.discard(full_layer_name)
         return {}
 
+    @abstractmethod
     def converted(
         self, module: nn.Module, weight: str, found: dict[str, Tensor], dtype: torch.dtype
     ) -> Tensor | PackedExperts:
         """What takes the place of `weight` in `module`; `found` is by the checkpoint's names."""
-        raise NotImplementedError
 
 
 class _Pack(_Conversion):
