@@ -142,6 +142,13 @@ def test_wrong_pairs_are_told(tmp_path, tiny_model_folder, row, told):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_prompts_are_not_judged(tmp_path, tiny_model_folder, method):
+    recipe = recipe_of(tmp_path, tiny_model_folder, method={"name": method}, data={"loss_on": "everything"})
+    with pytest.raises(InputError, match=f"loss_on: everything does not go with the method {method}"):
+        load(str(recipe))
+
+
 def test_rows_without_a_judgement_name_the_method_that_fits(tmp_path, tiny_model_folder):
     rows = [{"prompt": "a", "completion": "b"}]
     with pytest.raises(

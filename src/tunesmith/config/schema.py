@@ -427,11 +427,15 @@ class Recipe(Block):
     run: Run = Field(Run(), description="Where things are written.")
 
     @model_validator(mode="after")
-    def _best_needs_a_held_out_part(self) -> Recipe:
+    def _blocks_fit_together(self) -> Recipe:
         if self.data.eval is None:
             for name in ("keep_best", "early_stop"):
                 if getattr(self.train, name):
                     raise ValueError(f"train.{name} needs a held-out part; add `eval: 0.1` under data")
+        if self.method.name in ("dpo", "kto") and self.data.loss_on == "everything":
+            raise ValueError(
+                f"data.loss_on: everything does not go with the method {self.method.name}, which judges answers alone"
+            )
         if self.adapter.type == "none" and self.adapter.start:
             raise ValueError(
                 "adapter.start goes with adapter.type: lora; for full tuning name the model as model.source"

@@ -233,8 +233,9 @@ class _SourceFile:
         """One row converted and outlined, or with what is wrong with it."""
         self.side.read += 1
         try:
-            value = self._as_learned(convert(row, format, self.source), row.place)
-            self._must_be_new(row, format)
+            value = convert(row, format, self.source)
+            self._must_be_new(row, format)  # also a row that is not learned
+            value = self._as_learned(value, row.place)
             outline = self.flow.renderer.outline
             return _Row(row.place, value, tuple(outline(side) for side in conversations_of(value)))
         except BadRow as error:
