@@ -21,13 +21,28 @@ def data(content: str | bytes) -> Callable[[Path], None]:
     )
 
 
-def turns(*messages: dict[str, Any]) -> str:
-    return json.dumps({"messages": messages}) + "\n"
+def turns(*messages: dict[str, Any], **beside: Any) -> str:
+    return json.dumps({"messages": messages, **beside}) + "\n"
+
+
+def pairs(**last: Any) -> Callable[[Path], None]:
+    """Ten pairs and a last one of these fields."""
+    good = [{"prompt": f"What is {i}?", "chosen": f"It is {i}.", "rejected": "No idea."} for i in range(10)]
+    return data("".join(json.dumps(row) + "\n" for row in [*good, last]))
+
+
+def judged(*labels: Any, answer: str = "So.") -> Callable[[Path], None]:
+    """Answers judged like this, the last one with this text."""
+    answers = [ANSWERED] * (len(labels) - 1) + [ANSWERED | {"content": answer}]
+    return data("".join(turns(ASKED, text, label=label) for text, label in zip(answers, labels, strict=True)))
 
 
 ASKED, ANSWERED = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
 MASKED = turns(ASKED, ANSWERED | {"weight": 0}) * 3
 LONG = turns(ASKED, ANSWERED | {"content": "x" * 200}) * 7
+
+DPO, KTO = "method={name: dpo}", "method={name: kto}"
+ONE, OTHER = [ASKED, ANSWERED], [ASKED | {"content": "When?"}, ANSWERED]
 
 WRONG = {
     "missing file": (lambda folder: (folder / "rows.jsonl").unlink(), [], ["rows.jsonl", "no such file"]),
@@ -66,6 +81,57 @@ WRONG = {
     "output beside the data": (None, ["run.output=."], ["not a run (recipe.yaml, rows.jsonl)", "-o"]),
     "result is a file": (None, ["run.result=rows.jsonl"], ["run.result", "rows.jsonl", "left alone"]),
     "result beside the data": (None, ["run.result=."], ["run.result", "holds the run folder itself"]),
+    "equal sides": (
+        pairs(prompt="a", chosen="b", rejected="b"),
+        [DPO],
+        ["rows.jsonl:11", "'chosen' and 'rejected' of row 11 are the same", "a better and a worse answer"],
+    ),
+    "equal chats": (pairs(chosen=ONE, rejected=ONE), [DPO], ["rows.jsonl:11", "'rejected' of row 11 are the same"]),
+    "empty chosen side": (
+        pairs(prompt="a", chosen=" ", rejected="b"),
+        [DPO],
+        ["rows.jsonl:11", "'chosen' of row 11 holds nothing but blanks"],
+    ),
+    "empty rejected side": (
+        pairs(prompt="a", chosen="b", rejected=""), [DPO], ["rows.jsonl:11", "'rejected' of row 11 is empty"]
+    ),
+    "one side": (pairs(prompt="a", chosen="b"), [DPO], ["rows.jsonl:11", "row 11 has no field 'rejected'"]),
+    "other prompts": (
+        pairs(chosen=ONE, rejected=OTHER),
+        [DPO],
+        ["rows.jsonl:11", "message 1 of 'chosen' of row 11", "the prompts differ", "the same prompt on both sides"],
+    ),
+    "long side": (
+        pairs(prompt="a", chosen="b", rejected="b" * 200),
+        [DPO],
+        ["1 row is longer", "rows.jsonl:11 (", "Raise data.max_length to", "(the question, never the answer), or `drop`"],
+    ),
+    "long side truncated": (
+        pairs(prompt="a", chosen="b", rejected="b" * 200),
+        [DPO, "data.on_long=truncate"],
+        ["rows.jsonl:11", "row 11 has, without its older turns and the end of its question, still"],
+    ),
+    "long side split": (
+        pairs(prompt="a", chosen="b", rejected="b" * 200),
+        [DPO, "data.on_long=split"],
+        ["rows.jsonl:11", "a judged answer cannot be split", "on_long: truncate"],
+    ),
+    "long answer": (
+        judged(True, False, True, answer="b" * 200), [KTO], ["rows.jsonl:3 (", "Raise data.max_length to", "or `drop`"]
+    ),
+    "all good": (
+        judged(*[True] * 4), [KTO], ["all 3 answers of data.train are judged good", "preferences: chosen"]
+    ),
+    "all bad": (judged(*[False] * 4), [KTO], ["all 3 answers of data.train are judged bad", "Add good ones"]),
+    "the only bad one is held out": (
+        judged(*[True] * 4, False, *[True] * 5),
+        [KTO],
+        ["all 8 answers of data.train are judged good", "data.eval holds out those there are", "another train.seed"],
+    ),
+    "no judgement": (judged(True, False, "maybe"), [KTO], ["rows.jsonl:3", "field 'label' of row 3 is 'maybe'"]),
+    "judged otherwise": (
+        judged(True, False, True), [DPO], ["rows of the format labelled", "`method: {name: kto}`"]
+    ),
 }  # fmt: skip
 
 

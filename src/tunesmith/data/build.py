@@ -20,7 +20,7 @@ from tunesmith.data.flow import Flow, Seen, Side, run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
 from tunesmith.data.render import Renderer
-from tunesmith.data.schema import Labelled, Place, Text
+from tunesmith.data.schema import Labelled, Pair, Place, Text
 from tunesmith.data.store import SampleStore, StoreWriter
 from tunesmith.errors import InputError, Problems
 from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
@@ -91,8 +91,11 @@ def build(
         flow = Flow(data, method, consumes, learn_chosen, renderer, seed, missing)
         sides = _prepare(sources, flow, folder)
         _must_be_unchanged(stamps)
+        train, held_out = _stores(folder, data, seed)
+        if consumes is Labelled:
+            _must_hold_both_labels(train, SampleStore(folder / "train.arrow"))
         prepared = {
-            "ledgers": _ledgers(sides, *_stores(folder, data, seed)),
+            "ledgers": _ledgers(sides, train, held_out),
             "samples": [len(SampleStore(folder / f"{name}.arrow")) for name in ("train", "eval")],
             "formats": flow.formats,
             "notes": _notes(flow),
@@ -171,8 +174,6 @@ def _prepare(sources: _Sources, flow: Flow, folder: Path) -> dict[str, Side]:
     for name, side in sides.items():
         kept = SampleStore(folder / f"{name}.arrow")
         _must_hold_rows(side, kept, f"data.{name}")
-        if flow.consumes is Labelled and name == "train":
-            _must_hold_both_labels(kept)
     return sides
 
 
@@ -242,7 +243,8 @@ def _raise_problems(flow: Flow) -> None:
     # What is wrong with the template is found once a file; it is told once.
     problems = list({str(problem): problem for problem in flow.problems}.values())
     if flow.long:
-        problems.append(_too_long(flow.long, flow.data.max_length))
+        judged = flow.consumes in (Pair, Labelled)
+        problems.append(_too_long(flow.long, flow.data.max_length, judged=judged))
     if len(problems) == 1:
         raise problems[0]
     if len(problems) > MOST_PROBLEMS_SHOWN:
@@ -257,7 +259,7 @@ def _raise_problems(flow: Flow) -> None:
         raise Problems(problems)
 
 
-def _too_long(long: list[tuple[Place, int]], limit: int) -> InputError:
+def _too_long(long: list[tuple[Place, int]], limit: int, *, judged: bool) -> InputError:
     shown = ", ".join(f"{place} ({length} tokens)" for place, length in long[:5])
     more = f" and {len(long) - 5} more" if len(long) > 5 else ""
     longest = max(length for _, length in long)
@@ -265,7 +267,8 @@ def _too_long(long: list[tuple[Place, int]], limit: int) -> InputError:
     return InputError(
         f"{rows} longer than data.max_length {limit}: {shown}{more}",
         remedy=f"raise data.max_length to {longest}, or say under data what is to be done with such rows: "
-        "`on_long: truncate` (the question, never the answer), `split` (between turns) or `drop`",
+        "`on_long: truncate` (the question, never the answer), "
+        + ("or `drop`" if judged else "`split` (between turns) or `drop`"),
     )
 
 
@@ -279,20 +282,22 @@ def _must_hold_rows(side: Side, kept: SampleStore, block: str) -> None:
     )
 
 
-def _must_hold_both_labels(kept: SampleStore) -> None:
-    found = set(kept.column("good"))
-    if len(found) == 1:
-        kind, missing = ("good", "bad") if found == {True} else ("bad", "good")
-        raise InputError(
-            f"all {len(kept)} answers of data.train are judged {kind}",
-            expected="good and bad ones",
-            remedy=f"add {missing} ones"
-            + (
-                ", or learn the good ones: `method: {name: sft, preferences: chosen}`"
-                if kind == "good"
-                else ""
-            ),
-        )
+def _must_hold_both_labels(train: SampleStore, unsplit: SampleStore) -> None:
+    """Raise an InputError where the answers to learn from are all good or all bad, maybe as a share is held out."""
+    found = set(train.column("good"))
+    if len(found) > 1:
+        return
+    kind, missing = ("good", "bad") if found == {True} else ("bad", "good")
+    remedy = f"add {missing} ones"
+    if set(unsplit.column("good")) != found:
+        remedy += " (data.eval holds out those there are), or hold out other rows with another train.seed"
+    elif kind == "good":
+        remedy += ", or learn the good ones: `method: {name: sft, preferences: chosen}`"
+    raise InputError(
+        f"all {len(train)} answers of data.train are judged {kind}",
+        expected="good and bad ones",
+        remedy=remedy,
+    )
 
 
 def _notes(flow: Flow) -> list[str]:
