@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipes import deterministic_columns, write_recipe
+from tests.invariant.command import CommandServer
+from tests.recipes import deterministic_columns, write_recipe, write_rows
+from tests.slow import slow
 
 KILLS = 20
 
@@ -21,11 +24,8 @@ def result_bytes(run: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(command, tmp_path_factory, tiny_model_folder):
+def finished(command: CommandServer, folder: Path, recipe: Path) -> tuple[Path, Path, float]:
     """The recipe, its finished run, and how long the command took."""
-    folder = tmp_path_factory.mktemp("whole")
-    recipe = write_recipe(folder, tiny_model_folder, evaluate={"metrics": ["exact_match"]})
     durations = []
     for _ in range(2):
         began = time.monotonic()
@@ -33,6 +33,40 @@ def uninterrupted(command, tmp_path_factory, tiny_model_folder):
         assert code == 0, output
         durations.append(time.monotonic() - began)
     return recipe, folder / "run", min(durations)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(command, tmp_path_factory, tiny_model_folder):
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = write_recipe(folder, tiny_model_folder, evaluate={"metrics": ["exact_match"]})
+    return finished(command, folder, recipe)
+
+
+QUESTIONS = [{"role": "user", "content": f"What is {i}?"} for i in range(10)]
+ANSWERS = [{"role": "assistant", "content": f"It is {i} " * (1 + i % 3)} for i in range(10)]
+WORSE = [{"role": "assistant", "content": f"Who knows, {i % 4}"} for i in range(10)]
+JUDGED = {
+    "dpo": [
+        {"prompt": [asked], "chosen": [better], "rejected": [worse]}
+        for asked, better, worse in zip(QUESTIONS, ANSWERS, WORSE, strict=True)
+    ],
+    "kto": [
+        {"messages": [asked, better if at % 2 else worse], "label": bool(at % 2)}
+        for at, (asked, better, worse) in enumerate(zip(QUESTIONS, ANSWERS, WORSE, strict=True))
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=JUDGED)
+def uninterrupted_on_judged(command, tmp_path_factory, tiny_model_folder, request):
+    folder = tmp_path_factory.mktemp(request.param)
+    recipe = write_recipe(folder, tiny_model_folder, method={"name": request.param}, train={"threads": 1})
+    write_rows(folder / "rows.jsonl", JUDGED[request.param])
+    return finished(command, folder, recipe)
+
+
+def kept_reference_values() -> list[Path]:
+    return list(Path(os.environ["TUNESMITH_CACHE"]).rglob("logprobs.npy"))
 
 
 def assert_same_end(run: Path, whole: Path) -> None:
@@ -47,19 +81,48 @@ def assert_same_end(run: Path, whole: Path) -> None:
     assert not list(run.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("kill", range(KILLS))
-def test_killed_anywhere_and_resumed_ends_with_the_same_bytes(command, uninterrupted, tmp_path, kill):
-    recipe, whole, duration = uninterrupted
-    run = tmp_path / "run"
-    started = command.start("train", str(recipe), "-o", str(run), cwd=tmp_path)
-    time.sleep(duration * (kill + 0.5) / KILLS)
+def kill_and_resume(command: CommandServer, recipe: Path, run: Path, seconds: float) -> None:
+    """Kill a run after so many seconds, and go on with it."""
+    started = command.start("train", str(recipe), "-o", str(run), cwd=run.parent)
+    time.sleep(seconds)
     started.signal(signal.SIGKILL)
     started.wait()
     # Killed before the run began to exist, there is nothing to resume and the first command starts it.
     verb = ["resume", str(run)] if (run / "recipe.yaml").is_file() else ["train", str(recipe), "-o", str(run)]
-    code, output = command.run(*verb, cwd=tmp_path)
+    code, output = command.run(*verb, cwd=run.parent)
     assert code == 0, output
-    assert_same_end(run, whole)
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_killed_anywhere_and_resumed_ends_with_the_same_bytes(command, uninterrupted, tmp_path, kill):
+    recipe, whole, duration = uninterrupted
+    kill_and_resume(command, recipe, tmp_path / "run", duration * (kill + 0.5) / KILLS)
+    assert_same_end(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize(
+    "kill", [pytest.param(kill, marks=() if kill % 5 == 2 else slow) for kill in range(KILLS)]
+)
+def test_so_does_one_on_judged_answers(command, uninterrupted_on_judged, tmp_path, kill):
+    recipe, whole, duration = uninterrupted_on_judged
+    for values in kept_reference_values():  # so that it may be killed while it makes them
+        shutil.rmtree(values.parent)
+    kill_and_resume(command, recipe, tmp_path / "run", duration * (kill + 0.5) / KILLS)
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_damaged_reference_values_are_said_and_made_anew(command, uninterrupted_on_judged, tmp_path):
+    recipe, whole, _ = uninterrupted_on_judged
+    for values in kept_reference_values():
+        shutil.rmtree(values.parent)
+    for run in ("first", "second"):
+        code, output = command.run("train", str(recipe), "-o", run, cwd=tmp_path)
+        assert code == 0, output
+        assert_same_end(tmp_path / run, whole)
+        said = " ".join(output.split()).count("are damaged or of another model; they are computed anew")
+        assert said == (2 if run == "second" else 0)  # of both sides
+        for values in kept_reference_values():
+            values.write_bytes(b"")
 
 
 def test_killed_again_and_again(command, uninterrupted, tmp_path):
