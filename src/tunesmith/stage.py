@@ -35,6 +35,7 @@ from tunesmith.models.adapters import (
     adapter_fingerprint,
     add_adapter,
     differing_settings,
+    is_of_a_reward_model,
     load_adapter,
 )
 from tunesmith.models.check import Trust, check_vocabulary, code_to_run
@@ -46,6 +47,7 @@ from tunesmith.models.probe import Probe, probe
 from tunesmith.models.quantize import check_trainable
 from tunesmith.models.recompute import recompute_activations
 from tunesmith.models.save import read_about
+from tunesmith.models.scoring import scores, settle_padding
 from tunesmith.models.source import Located, fingerprint, licence, locate
 from tunesmith.models.tokens import NewTokens, add_tokens, make_room
 from tunesmith.models.unfreeze import Unfreezing, choose_what_learns
@@ -117,6 +119,7 @@ def prepare(
         packed=model.quantize != "none",
         recomputed=recipe.train.gradient_checkpointing,
         trust_remote_code=trust.model,
+        scores=METHODS[recipe.method.name].scores,
     )
     new_tokens = add_tokens(tokenizer, model.new_tokens)
     template = template_named(recipe.data.template) if recipe.data.template else None
@@ -247,9 +250,13 @@ def _load(
         quantize=recipe.model.quantize,
         device_map=(stored and stored.layers_on) or recipe.model.device_map,
         max_memory=recipe.model.max_memory,
+        scores=METHODS[recipe.method.name].scores,
+        seed=recipe.train.seed,
     )
     check_trainable(model, recipe.model.source)
     make_room(model, prepared.new_tokens)
+    if scores(model):
+        settle_padding(model, prepared.tokenizer, prepared.renderer.ending[-1:])
     return model
 
 
@@ -282,6 +289,7 @@ def setting_of(
         segments=True,
         start=start,
         new_tokens=prepared.new_tokens.ids,
+        scores=METHODS[recipe.method.name].scores,
     )
 
 
@@ -371,6 +379,14 @@ def adapter_to_start_from(recipe: Recipe) -> Path | None:
             where="adapter.start",
             expected="an adapter folder or a run",
         )
+    there, here = is_of_a_reward_model(folder), METHODS[recipe.method.name].scores
+    if there != here:
+        kinds = {True: "a model that scores", False: "a model that writes"}
+        raise InputError(
+            f"{folder} is the adapter of {kinds[there]}, and the method {recipe.method.name} trains {kinds[here]}",
+            where="adapter.start",
+            remedy="start from an adapter of its own kind, or leave adapter.start out",
+        )
     return folder
 
 
@@ -412,7 +428,9 @@ def _examples(
     sides = prepared.data.train, prepared.data.eval
     method = METHODS[recipe.method.name](recipe.method)
     if not method.needs_reference:
-        return Examples(sides[0]), Examples(sides[1])
+        # What scores a chat in transformers reads all that the template writes.
+        tail = prepared.renderer.ending[1:] if method.scores else ()
+        return Examples(sides[0], tail=tail), Examples(sides[1], tail=tail)
     key: dict[str, Any] = {
         "weights": [identity["model"], identity.get(STARTED_FROM)],
         "held": [recipe.model.quantize, choices.device, choices.precision, choices.packed_rows],

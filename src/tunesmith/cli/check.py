@@ -173,6 +173,7 @@ def _show_findings(prepared: Prepared) -> int:
 
 def _show_what_learns(recipe: Recipe, prepared: Prepared) -> None:
     """What is trained of the model and what is not; nothing where that cannot be told without weights."""
+    from tunesmith.methods import METHODS
     from tunesmith.models.outline import outline
 
     found = outline(
@@ -180,6 +181,7 @@ def _show_what_learns(recipe: Recipe, prepared: Prepared) -> None:
         recipe.adapter,
         prepared.new_tokens,
         trust_remote_code=prepared.trust.model,
+        scores=METHODS[recipe.method.name].scores,
     )
     if found is not None:
         _say("\nmodel:", "bold")

@@ -203,12 +203,26 @@ class Kto(Block):
     )
 
 
-def learns_chosen(method: Sft | Pretrain | Dpo | Kto) -> bool:
+class Reward(Block):
+    """Pairs of a better and a worse answer: the model becomes one that scores answers, and writes none."""
+
+    name: Literal["reward"] = Field(
+        "reward", description="Preference pairs: a reward model (Bradley-Terry), which scores answers."
+    )
+    center: float = Field(
+        0.0,
+        ge=0,
+        description="How much the squared sum of a pair's scores adds to the loss, which holds scores around 0; TRL's "
+        "`center_rewards_coefficient`.",
+    )
+
+
+def learns_chosen(method: Sft | Pretrain | Dpo | Kto | Reward) -> bool:
     """Whether rows that say which answer is better are learned by that answer alone."""
     return isinstance(method, Sft) and method.preferences == "chosen"
 
 
-Method = Annotated[Sft | Pretrain | Dpo | Kto, Field(discriminator="name")]
+Method = Annotated[Sft | Pretrain | Dpo | Kto | Reward, Field(discriminator="name")]
 
 
 class EarlyStop(Block):
@@ -432,10 +446,16 @@ class Recipe(Block):
             for name in ("keep_best", "early_stop"):
                 if getattr(self.train, name):
                     raise ValueError(f"train.{name} needs a held-out part; add `eval: 0.1` under data")
-        if self.method.name in ("dpo", "kto") and self.data.loss_on == "everything":
+        if self.method.name in ("dpo", "kto", "reward") and self.data.loss_on == "everything":
             raise ValueError(
                 f"data.loss_on: everything does not go with the method {self.method.name}, which judges answers alone"
             )
+        for name in ("prompts", "metrics"):
+            if self.method.name == "reward" and getattr(self.evaluate, name):
+                raise ValueError(
+                    f"evaluate.{name} needs a model that writes, and a reward model scores and does not write; leave it "
+                    "out: held-out pairs are scored without it"
+                )
         if self.adapter.type == "none" and self.adapter.start:
             raise ValueError(
                 "adapter.start goes with adapter.type: lora; for full tuning name the model as model.source"

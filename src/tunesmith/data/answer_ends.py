@@ -58,6 +58,16 @@ class AnswerEnds:
         return tail
 
     @cached_property
+    def written(self) -> tuple[int, ...]:
+        """What the template writes behind a chat's last answer from its stop token on, often with a line break; empty
+        where it writes no stop token."""
+        stop = self.stop_in(self.usual_tail)
+        if stop is None:
+            return ()
+        ids = self.encoder.ids(self.chat.of([*self.opening, Message("assistant", _PROBE, 1.0)], False))
+        return tuple(ids[position_of(stop, ids) :])
+
+    @cached_property
     def call_stop(self) -> Stop | None:
         """The token that ends an answer with a call; None where the template knows no calls, or ends them with none."""
         call = Message("assistant", "", 1.0, tool_calls=(_OTHER_CALL,))

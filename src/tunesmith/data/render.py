@@ -346,6 +346,15 @@ class Renderer:
     # --- what to tell others -----------------------------------------------------------------------------------
 
     @property
+    def ending(self) -> tuple[int, ...]:
+        """What a whole chat ends with: the stop token of its last answer, and what the template writes behind that.
+
+        Raises:
+            InputError, BadRow: as `text`.
+        """
+        return self._ends.written or (self.end_id,)
+
+    @property
     def end_id(self) -> int:
         """The model's end token: the tokenizer's, else the first of `end_ids`.
 

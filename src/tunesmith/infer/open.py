@@ -17,7 +17,8 @@ from tunesmith.data.templates import template_named
 from tunesmith.errors import InputError
 from tunesmith.infer.shelf import Shelf
 from tunesmith.infer.speaker import Speaker
-from tunesmith.models.adapters import CONFIG_FILE, base_of, can_stand_beside
+from tunesmith.methods import METHODS
+from tunesmith.models.adapters import CONFIG_FILE, base_of, can_stand_beside, is_of_a_reward_model
 from tunesmith.models.check import code_to_run
 from tunesmith.models.load import DTYPES, end_token_ids, load_model, load_tokenizer
 from tunesmith.models.placement import Place
@@ -76,12 +77,16 @@ def open_speaker(
     run, shelf = RunDir(name), shelf or Shelf()
     if run.holds_a_run():
         recipe = load(str(run.recipe))
+        if METHODS[recipe.method.name].scores and not base:
+            raise _does_not_write(f"the run {run.folder} trains a reward model")
         speaker = _load(name, _of_run(run, recipe, base=base, device=device), shelf)
         return Opened(
             speaker, recipe.evaluate.generation, recipe.evaluate.prompts, recipe.evaluate.metrics, run
         )
     folder = Path(name)
     if (folder / CONFIG_FILE).is_file():
+        if is_of_a_reward_model(folder) and not base:
+            raise _does_not_write(f"{folder} is the adapter of a reward model")
         about = read_about(folder) or About(base_of(folder))
         wanted = _Wanted(about, None if base else folder, None, device)
     elif folder.is_dir() and (about_model := read_about(folder)):
@@ -89,6 +94,13 @@ def open_speaker(
     else:
         wanted = _Wanted(About(name), None, None, device)
     return Opened(_load(name, wanted, shelf), Generation(), ())
+
+
+def _does_not_write(what: str) -> InputError:
+    return InputError(
+        f"{what}, which scores answers and does not write",
+        remedy="compute scores with transformers, as docs/preferences.md shows, or ask the untuned model with --base",
+    )
 
 
 def _of_run(run: RunDir, recipe: Recipe, *, base: bool, device: str) -> _Wanted:

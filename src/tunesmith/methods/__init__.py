@@ -7,6 +7,7 @@ from tunesmith.methods.base import Method
 from tunesmith.methods.dpo import Dpo
 from tunesmith.methods.kto import Kto
 from tunesmith.methods.pretrain import Pretrain
+from tunesmith.methods.reward import Reward
 from tunesmith.methods.sft import Sft
 
 __all__ = ["METHODS", "Method"]
@@ -16,4 +17,5 @@ METHODS: dict[str, type[Method]] = {
     "pretrain": Pretrain,
     "dpo": Dpo,
     "kto": Kto,
+    "reward": Reward,
 }

@@ -76,13 +76,16 @@ class Loss(NamedTuple):
         return torch.stack(parts).sum()
 
 
-Score = Callable[[Row], Tensor]  # a row -> the log-probabilities [R] of its targets, fp32
+# A row -> the log-probabilities [R] of its targets; of a policy that scores, the scores [L] of its leaves. fp32.
+Score = Callable[[Row], Tensor]
 
 
 class Method(Protocol):
     """One small file a method; made with its block of the recipe."""
 
     consumes: type  # the sample type: Conversation, Text, Pair, ...
+    # Whether the model gets a head that scores answers, and none that writes.
+    scores: bool
     # Whether the paths of a sample must be in one batch, because its loss is no sum over them.
     keeps_samples_whole: bool
     # Whether examples must hold the answers to other prompts, which `observe` looks at before each update.

@@ -45,6 +45,7 @@ class Dpo:
     """The mean is over the pairs of an update; that of the `sft` part over the tokens of their better answers."""
 
     consumes: type = Pair
+    scores = False
     keeps_samples_whole = True
     needs_other_answers = False
 

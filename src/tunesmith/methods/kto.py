@@ -24,6 +24,7 @@ class Kto:
     """The mean is over the samples of an update."""
 
     consumes: type = Labelled
+    scores = False
     keeps_samples_whole = True
     needs_reference = True
     needs_other_answers = True

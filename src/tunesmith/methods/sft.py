@@ -16,6 +16,7 @@ class Sft:
     """The mean is over all loss tokens of an update, so a long answer counts for more than a short one."""
 
     consumes: type = Conversation
+    scores = False
     keeps_samples_whole = False
     needs_other_answers = False
     needs_reference = False

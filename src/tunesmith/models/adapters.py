@@ -32,6 +32,7 @@ from tunesmith.models.peft_at_home import (
     PeftModel,
     get_peft_model,
 )
+from tunesmith.models.scoring import HEAD, scores
 from tunesmith.models.targets import Targets, find_targets, linear_names_remedy, modules_of
 from tunesmith.models.tokens import rows_that_learn
 
@@ -65,6 +66,7 @@ def add_adapter(
     """
     targets, tied = check_fits(model, adapter)
     names = linear_names_remedy(model)  # asked now: PEFT stops half-way in a changed model
+    whole = [*adapter.modules_to_save, *([HEAD] if scores(model) else [])]
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=_whole_if_it_is(adapter.alpha),
@@ -73,12 +75,12 @@ def add_adapter(
         target_parameters=list(targets.parameters) or None,
         use_rslora=adapter.rslora,
         use_dora=adapter.dora,
-        modules_to_save=list(adapter.modules_to_save) or None,
+        modules_to_save=list(whole) or None,
         ensure_weight_tying=tied,
         trainable_token_indices=rows_that_learn(model, new_tokens, adapter.modules_to_save) or None
         if new_tokens
         else None,
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if scores(model) else "CAUSAL_LM",
     )
     torch.manual_seed(seed)
     try:
@@ -90,6 +92,7 @@ def add_adapter(
         begin_from_the_weights(tuned, adapter.init, seed)
     # The name the recipe gives, so that a stranger's PEFT finds the same base.
     tuned.peft_config[_ADAPTER].base_model_name_or_path = base_name
+    tuned.peft_config[_ADAPTER].modules_to_save = whole or None  # PEFT adds each name that a head may have
     _trainable_in_fp32(tuned)
     return tuned
 
@@ -323,6 +326,15 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError) as error:
         raise InputError(f"this adapter's configuration is damaged ({error})", where=str(path)) from error
+
+
+def is_of_a_reward_model(folder: Path) -> bool:
+    """Whether an adapter folder's adapter scores texts instead of writing.
+
+    Raises:
+        InputError: its configuration is damaged.
+    """
+    return adapter_config(folder).get("task_type") == "SEQ_CLS"
 
 
 def _why(error: Exception) -> str:

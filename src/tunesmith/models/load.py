@@ -29,6 +29,7 @@ from tunesmith.models.quantize import (
     stays_whole,
     weights_bytes,
 )
+from tunesmith.models.scoring import HEAD, must_write, settle_head
 from tunesmith.models.skeleton import first_line, model_config, skeleton
 from tunesmith.models.source import read_model_json, weight_files
 
@@ -71,6 +72,8 @@ def load_model(
     quantize: str = "none",
     device_map: str | Mapping[str, str] = "none",
     max_memory: Mapping[Place, str] | None = None,
+    scores: bool = False,
+    seed: int = 0,
 ) -> PreTrainedModel:
     """A language model, with its vision tower if it has one, in evaluation mode.
 
@@ -81,13 +84,16 @@ def load_model(
         device_map: the recipe's, where `auto` lays the layers over all GPUs and the CPU's memory; or what an earlier
             start of a run came to, as `layers_on` told it.
         max_memory: the recipe's.
+        scores: with a head that scores (a reward model), in fp32: the folder's, or a fresh one drawn from `seed`.
 
     Raises:
         InputError: weights are missing, damaged or of other shapes, transformers does not know the family, the
             quantisation cannot be had, or memory is short, which is seen before weights are read.
     """
     storage = settle_storage(folder, quantize, device)
-    bare = skeleton(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+    if not scores:
+        must_write(folder)
+    bare = skeleton(folder, dtype=dtype, trust_remote_code=trust_remote_code, scores=scores)
     if not isinstance(device_map, str):
         places = {name: torch.device(place) for name, place in device_map.items()}
     elif device_map == "auto":
@@ -111,12 +117,14 @@ def load_model(
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise
         raise InputError(f"the model in {folder} cannot be loaded ({first_line(error)})") from error
-    _check_all_weights_came(folder, found)
+    fresh = _check_all_weights_came(folder, found, scores=scores)
     check_blocks(model, folder)
     model.name_or_path = model.config.name_or_path = str(folder)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     make_trainable(model)
+    if scores:
+        settle_head(model, seed if fresh else None)
     return model.eval()
 
 
@@ -181,20 +189,31 @@ def _weights_in(folder: Path) -> dict[str, _InFile]:
     return found
 
 
-def _check_all_weights_came(folder: Path, found: dict[str, Any]) -> None:
-    """transformers fills what it does not find with random numbers, and only warns."""
+def _check_all_weights_came(folder: Path, found: dict[str, Any], *, scores: bool) -> bool:
+    """transformers fills what it does not find with random numbers, and only warns.
+
+    Returns:
+        Whether the head of a model that scores is among that: it is the one part that may be.
+    """
+    own = {f"{HEAD}.weight", f"{HEAD}.bias"} if scores else set()
     for name, in_file, in_model in sorted(found["mismatched_keys"]):
+        if name in own:
+            raise InputError(
+                f"the model in {folder} is a classifier of {in_file[0]} labels, and a reward model gives one score",
+                remedy="take the model that it was made from, or a reward model",
+            )
         raise InputError(
             f"the weights in {folder} do not fit its config.json: {name} has the shape {list(in_file)}",
             expected=str(list(in_model)),
         )
-    missing = sorted(found["missing_keys"])
+    missing = sorted(set(found["missing_keys"]) - own)
     if missing:
         raise InputError(
             f"{folder} does not hold all weights of a causal language model: {len(missing)} are missing, "
             f"the first is {missing[0]}",
             remedy="download the model again, or choose one that is made to write text",
         )
+    return bool(own & set(found["missing_keys"]))
 
 
 def end_token_ids(model_folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

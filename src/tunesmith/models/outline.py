@@ -19,7 +19,8 @@ from tunesmith.models.adapters import add_adapter, check_fits
 from tunesmith.models.layers import decoder_layers
 from tunesmith.models.peft_at_home import AuxiliaryTrainingWrapper, LoraLayer
 from tunesmith.models.recompute import check_recomputed
-from tunesmith.models.skeleton import decoder, skeleton
+from tunesmith.models.scoring import must_score
+from tunesmith.models.skeleton import decoder, model_config, skeleton
 from tunesmith.models.targets import LINEAR
 from tunesmith.models.tokens import NO_TOKENS, NewTokens, make_room
 from tunesmith.models.unfreeze import choose_what_learns
@@ -45,16 +46,24 @@ class Outline:
 
 
 def outline(
-    folder: Path, adapter: Adapter, new_tokens: NewTokens = NO_TOKENS, *, trust_remote_code: bool = False
+    folder: Path,
+    adapter: Adapter,
+    new_tokens: NewTokens = NO_TOKENS,
+    *,
+    trust_remote_code: bool = False,
+    scores: bool = False,
 ) -> Outline | None:
     """What is trained of the model in a folder; None where its family cannot be built without weights.
 
     An adapter that is gone on from (`start`) is not looked into: None as well.
 
+    Args:
+        scores: with a head that scores instead of one that writes.
+
     Raises:
         InputError: the recipe names layers that the model does not have, or that cannot be adapted.
     """
-    base = None if adapter.start is not None else _bare(folder, trust_remote_code)
+    base = None if adapter.start is not None else _bare(folder, trust_remote_code, scores)
     if base is None:
         return None
     make_room(base, new_tokens)
@@ -75,17 +84,22 @@ def check_adapter(
     packed: bool = False,
     recomputed: bool | int | str = "auto",
     trust_remote_code: bool = False,
+    scores: bool = False,
 ) -> None:
     """Look for what a recipe names in a model before its weights are loaded; where that cannot be told, nothing is said.
 
     Args:
         packed: whether frozen weights will be held in fewer bits (`model.quantize`).
         recomputed: the recipe's `train.gradient_checkpointing`.
+        scores: whether the model gets a head that scores.
 
     Raises:
-        InputError: the recipe names layers that the model does not have, or that cannot be adapted, or counts more.
+        InputError: the recipe names layers that the model does not have, or that cannot be adapted, or counts more; or
+            a model of its family cannot score.
     """
-    base = _bare(folder, trust_remote_code)
+    if scores:
+        must_score(model_config(folder, trust_remote_code=trust_remote_code))
+    base = _bare(folder, trust_remote_code, scores)
     if base is None:
         return
     if isinstance(recomputed, int) and not isinstance(recomputed, bool):
@@ -101,10 +115,10 @@ def check_adapter(
         )
 
 
-def _bare(folder: Path, trust_remote_code: bool) -> PreTrainedModel | None:
+def _bare(folder: Path, trust_remote_code: bool, scores: bool) -> PreTrainedModel | None:
     """The model without weights, of a family that can be built so."""
     try:
-        return skeleton(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
+        return skeleton(folder, dtype=torch.float32, trust_remote_code=trust_remote_code, scores=scores)
     except (InputError, RuntimeError, TypeError):
         return None
 

@@ -1,6 +1,6 @@
 """The policy: the one door through which training calls a model.
 
-A row goes in, the log-probabilities of its targets come out: hidden states, head and log-softmax behind one call, so
+A row goes in, the log-probabilities of its targets come out (or, of a model that scores, the scores of its leaves): hidden states, head and log-softmax behind one call, so
 that a distributed wrapper sees one forward.
 """
 
@@ -20,6 +20,7 @@ from tunesmith.errors import InputError
 from tunesmith.kernels.head import LogitTransform, target_logprobs
 from tunesmith.kernels.segment_attention import NAME, no_mask, segment_attention
 from tunesmith.models.dropout import DropoutKey, key_dropout, mix
+from tunesmith.models.scoring import head_of, read_at, scores
 from tunesmith.models.seeing import row_positions, see, trunk_of
 from tunesmith.models.vision import Eyes
 from tunesmith.segments import Row
@@ -77,7 +78,7 @@ def logit_transform(config: Any) -> LogitTransform:
 
 
 class Policy(nn.Module):
-    """A causal language model as training sees it.
+    """A causal language model, or one that scores what it reads (a reward model), as training sees it.
 
     Args:
         model: a transformers model, or a PEFT model around one.
@@ -116,6 +117,11 @@ class Policy(nn.Module):
     def causal_lm(self) -> PreTrainedModel:
         """The transformers model itself, under whatever PEFT put around it."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model  # type: ignore[operator]
+
+    @property
+    def scores(self) -> bool:
+        """Whether the model scores what it reads, instead of writing."""
+        return scores(self.causal_lm)
 
     @property
     def trunk(self) -> nn.Module:
@@ -161,7 +167,10 @@ class Policy(nn.Module):
         torch.manual_seed(mix(self.key.seed, step, row))
 
     def forward(self, row: Row) -> Tensor:
-        """Log-probability of each target of the row: [R], fp32, in the order of `row.targets`."""
+        """Log-probability of each target of the row: [R], fp32, in the order of `row.targets`.
+
+        Of a model that scores, the score of each leaf of the row: [L], fp32, in their order.
+        """
         device = self.device
         inputs: dict[str, Any] = {
             "input_ids": torch.tensor(row.tokens, device=device)[None],
@@ -185,6 +194,8 @@ class Policy(nn.Module):
                 seen = see(self.trunk, self.eyes, row.pictures, device)
                 inputs["mm_encoder_outputs"] = seen.features
                 inputs["position_ids"] = row_positions(self.trunk, row, inputs["input_ids"][0], seen.grids)
+            if self.scores:
+                return self._leaf_scores(row, inputs)
             if self.own_logits:
                 return self._own_logprobs(inputs, predictors, wanted)
             outputs = self.trunk(**inputs)
@@ -193,6 +204,15 @@ class Policy(nn.Module):
             head = self.causal_lm.get_output_embeddings()
             at = next(head.parameters()).device  # not the last layer's, where layers lie over several devices
             return target_logprobs(hidden.to(at), wanted.to(at), head, self._transform).to(device)
+
+    def _leaf_scores(self, row: Row, inputs: dict[str, Any]) -> Tensor:
+        """[L]: the head, in fp32, on the hidden state that the family would read on each leaf's path."""
+        hidden = self.trunk(**inputs).last_hidden_state[0]
+        head = head_of(self.causal_lm)
+        at = torch.tensor(read_at(row, self.causal_lm.config.pad_token_id), device=hidden.device)
+        with torch.autocast(hidden.device.type, enabled=False):
+            read = hidden.index_select(0, at).to(head.weight.device, torch.float32)
+            return head(read)[:, 0].to(self.device)
 
     def _own_logprobs(self, inputs: dict[str, Any], predictors: Tensor, wanted: Tensor) -> Tensor:
         """The same through the family's own head, which is asked for the rows that predict if it can be."""

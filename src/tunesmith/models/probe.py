@@ -2,7 +2,8 @@
 
 A small forest — two roots, one of them with two children — goes through the segment attention in one row, and each of
 its root-to-leaf paths goes alone through the family's own attention. The log-probabilities must agree, and every
-layer must have called the segment attention once, in training mode too, where dropout may come in. Windows are wider
+layer must have called the segment attention once, in training mode too, where dropout may come in. Of a model that
+scores, the scores of the paths' ends are compared instead, with each other and with the family's own. Windows are wider
 than a small forest, so the masks that the family asks for are looked at far beyond it. A family that fails
 (state-space layers, odd masks) trains one sequence a row with its own attention instead; one whose head is more than
 a linear layer keeps its head; and one that sees what is yet to come is refused.
@@ -24,6 +25,7 @@ from tunesmith.errors import InputError
 from tunesmith.kernels.segment_attention import NAME, UnsupportedAttention, segment_attention
 from tunesmith.models.policy import Policy, attention, register_segment_attention
 from tunesmith.models.probe_pictures import PictureTrial
+from tunesmith.models.scoring import scores
 from tunesmith.models.seeing import takes_pictures, trunk_of
 from tunesmith.models.vision import PictureTokens, not_known
 from tunesmith.segments import Block, Piece, Tree, lay_row, single_paths
@@ -70,6 +72,8 @@ def probe(model: PreTrainedModel, *, compute: torch.dtype, eyes: PictureTokens |
     model.eval()
     try:
         with torch.no_grad():
+            if scores(model):
+                return _probe_scores(model, compute)
             own_logits = _head_is_more_than_linear(model, compute)
             own = Policy(model, segments=False, compute=compute, seed=0, own_logits=own_logits)
             alone = torch.cat([own(lay_row([Block.of(path)])) for path in single_paths(tree)])
@@ -78,6 +82,40 @@ def probe(model: PreTrainedModel, *, compute: torch.dtype, eyes: PictureTokens |
             return found if eyes is None else _with_pictures(model, found, eyes, compute)
     finally:
         model.train(was_training)
+
+
+def _probe_scores(model: PreTrainedModel, compute: torch.dtype) -> Probe:
+    """As `probe`, of a model that scores. What it sees of what is yet to come does not matter to it.
+
+    Raises:
+        InputError: it does not run on a row of text, or reads its score in a way of its own.
+    """
+    tree = _many_leaves(_vocabulary(model))
+    own = Policy(model, segments=False, compute=compute, seed=0)
+    paths = [lay_row([Block.of(path)]) for path in single_paths(tree)]
+    with torch.autocast(model.device.type, dtype=compute, enabled=compute != torch.float32):
+        try:
+            tokens = [torch.tensor(path.tokens, device=model.device)[None] for path in paths]
+            theirs = torch.cat([model(one, use_cache=False).logits[0].float() for one in tokens])
+            alone = torch.cat([own(path) for path in paths])
+        except _NOT_TAKEN as error:
+            raise _not_taken(model, error) from error
+    if not theirs.isfinite().all():
+        raise _no_numbers()
+    if not (theirs - alone).abs().max() / theirs.std() < _TOLERANCE[compute]:
+        raise InputError(
+            f"the family {model.config.model_type!r} does not read its score off the last token that is no padding",
+            where="method.name: reward",
+            remedy="choose another family, such as Llama or Qwen3",
+        )
+    return _probe_segments(model, tree, alone, compute, own_logits=False)
+
+
+def _no_numbers() -> InputError:
+    return InputError(
+        "the model's weights give numbers that are not finite",
+        remedy="get the model again, or use model.precision: fp32",
+    )
 
 
 def _head_is_more_than_linear(model: PreTrainedModel, compute: torch.dtype) -> bool:
@@ -96,10 +134,7 @@ def _head_is_more_than_linear(model: PreTrainedModel, compute: torch.dtype) -> b
     theirs = logits[:-1].float().log_softmax(-1)
     theirs = theirs.gather(1, torch.tensor(tokens[1:], device=model.device)[:, None])[:, 0]
     if not theirs.isfinite().all():
-        raise InputError(
-            "the model's weights give numbers that are not finite",
-            remedy="get the model again, or use model.precision: fp32",
-        )
+        raise _no_numbers()
     reason: Exception | None = None
     for own_logits in (False, True):
         policy = Policy(model, segments=False, compute=compute, seed=0, own_logits=own_logits)
@@ -207,8 +242,9 @@ def _probe_segments(
     if doubt is not None:
         return verdict(False, doubt)
     # Both list each path's targets in path order, shared tokens once a leaf, but the row lists them by segment.
-    by_leaf = sorted(range(len(row.targets)), key=lambda index: row.targets[index].leaf)
-    error_size = (packed[by_leaf] - alone).abs().max() / alone.std()
+    if not policy.scores:
+        packed = packed[sorted(range(len(row.targets)), key=lambda index: row.targets[index].leaf)]
+    error_size = (packed - alone).abs().max() / alone.std()
     if not error_size < _TOLERANCE[compute]:
         return verdict(
             False, f"packed rows differ from separate runs, by {float(error_size):.1e} of their spread"
@@ -311,6 +347,22 @@ def _forest(vocabulary: int) -> Tree:
         return Piece(draws[first:last], (1.0,) * (last - first), parent)
 
     return (piece(0, 6, None), piece(6, 11, 0), piece(11, 15, 0), piece(15, 24, None))
+
+
+def _many_leaves(vocabulary: int) -> Tree:
+    """A root with children of several lengths, one of them with children of its own, and a lone sequence."""
+    draws = _draws(vocabulary, 40, seed=40)
+    cuts = [
+        (0, 6, None),
+        (6, 11, 0),
+        (11, 15, 0),
+        (15, 17, 0),
+        (17, 20, 2),
+        (20, 26, 2),
+        (26, 31, 0),
+        (31, 40, None),
+    ]
+    return tuple(Piece(draws[a:b], (1.0,) * (b - a), parent) for a, b, parent in cuts)
 
 
 def _rope_type(config: Any) -> str | None:

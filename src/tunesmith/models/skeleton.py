@@ -11,10 +11,17 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from tunesmith.errors import InputError
+from tunesmith.models.scoring import must_have_a_linear_head, must_score
 
 
 def model_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
@@ -37,20 +44,32 @@ def model_class(config: Any) -> Any:
     return AutoModelForImageTextToText if sees else AutoModelForCausalLM
 
 
-def skeleton(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool = False) -> PreTrainedModel:
+def skeleton(
+    folder: Path, *, dtype: torch.dtype, trust_remote_code: bool = False, scores: bool = False
+) -> PreTrainedModel:
     """The model of a folder with every weight on the meta device: names, shapes and types, no memory.
 
+    Args:
+        scores: with a head that scores what is read (a reward model), and none that writes.
+
     Raises:
-        InputError: the configuration cannot be read, or names a family that transformers lacks.
+        InputError: the configuration cannot be read, or names a family that transformers lacks, or has none of that
+            scores.
     """
     config = model_config(folder, trust_remote_code=trust_remote_code)
+    if scores:
+        must_score(config)
+        config.num_labels = 1
+    kind = AutoModelForSequenceClassification if scores else model_class(config)
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = model_class(config).from_config(
+            model: PreTrainedModel = kind.from_config(
                 config, dtype=dtype, trust_remote_code=trust_remote_code
             )
     except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
         raise InputError(f"the model in {folder} cannot be loaded ({first_line(error)})") from error
+    if scores:
+        must_have_a_linear_head(model)
     return model
 
 

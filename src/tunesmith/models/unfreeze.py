@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from tunesmith.config.schema import Adapter
 from tunesmith.models.layers import check_top_layers, decoder_layers, name_of
+from tunesmith.models.scoring import HEAD, scores
 
 log = logging.getLogger("tunesmith")
 
@@ -50,13 +51,15 @@ def _freeze_what_is_no_layer(model: nn.Module, base: PreTrainedModel, layers: nn
 
 
 def _above(base: PreTrainedModel, layers: nn.ModuleList) -> list[nn.Module]:
-    """The norm beside the layers, which families keep in front of them or behind; not one of the embeddings."""
+    """The norm beside the layers, which families keep in front of them or behind, not one of the embeddings; and a head
+    that scores, which begins with nothing learned."""
     beside = base.get_submodule(name_of(base, layers).rpartition(".")[0])
-    return [
+    norms = [
         module
         for name, module in beside.named_children()
         if "Norm" in type(module).__name__ and "embed" not in name
     ]
+    return [*norms, base.get_submodule(HEAD)] if scores(base) else norms
 
 
 class Unfreezing:

@@ -106,6 +106,7 @@ def calibrate(recipe: Recipe, setting: Setting, typical: Row, *, trainable: floa
         setting.folder,
         dtype=torch.float32 if full else compute,
         trust_remote_code=setting.trust_remote_code,
+        scores=setting.scores,
     )
     layers, (vocabulary, hidden) = len(decoder_layers(bare)), bare.get_input_embeddings().weight.shape
     model = _two_layers(bare, recipe, setting)
@@ -115,7 +116,9 @@ def calibrate(recipe: Recipe, setting: Setting, typical: Row, *, trainable: floa
     if recomputed:
         recompute_activations(model)
         ways.append(_fitted(policy, typical))
-    head = _head_seconds(hidden, vocabulary, model.dtype, setting.device, trains=full)
+    head = 0.0  # of one that scores; it takes as good as nothing
+    if not setting.scores:
+        head = _head_seconds(hidden, vocabulary, model.dtype, setting.device, trains=full)
     token = min(_timed(policy, [1])[0] for _ in range(3)) / _LAYERS * layers + head
     step, fresh = _update_seconds(policy, recipe)
     update = (step + fresh) * trainable
@@ -149,7 +152,13 @@ def _two_layers(bare: PreTrainedModel, recipe: Recipe, setting: Setting) -> PreT
         model.save_pretrained(folder)
         dtype = model.dtype
         del model
-        return load_model(Path(folder), dtype=dtype, device=setting.device, quantize=recipe.model.quantize)
+        return load_model(
+            Path(folder),
+            dtype=dtype,
+            device=setting.device,
+            quantize=recipe.model.quantize,
+            scores=setting.scores,
+        )
 
 
 def _fitted(policy: Policy, typical: Row) -> Passes:

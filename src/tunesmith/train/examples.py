@@ -50,18 +50,20 @@ class Examples:
     Args:
         reference: [samples, leaves], or None where the method needs none.
         others: whether each prompt comes with the answer to another one too: that of the next sample.
+        tail: tokens without loss that go behind each leaf: what the template writes behind an answer's end.
     """
 
     samples: Samples
     reference: np.ndarray | None = None
     others: bool = False
+    tail: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def example(self, at: int) -> Example:
         reference = () if self.reference is None else tuple(self.reference[at].tolist())
-        tree = self.samples.tree(at)
+        tree = _with_tail(self.samples.tree(at), self.tail)
         other = None
         if self.others:
             other = _with_answer_of(tree, self.samples.tree((at + 1) % len(self.samples)))
@@ -69,6 +71,19 @@ class Examples:
 
     def place(self, at: int) -> Place:
         return self.samples.place(at)
+
+
+def _with_tail(tree: Tree, tail: tuple[int, ...]) -> Tree:
+    """The sample with more tokens behind each of its leaves."""
+    if not tail:
+        return tree
+    parents = {piece.parent for piece in tree}
+    return tuple(
+        piece
+        if number in parents
+        else piece._replace(tokens=piece.tokens + tail, weights=piece.weights + (0.0,) * len(tail))
+        for number, piece in enumerate(tree)
+    )
 
 
 def _with_answer_of(tree: Tree, stranger: Tree) -> Tree:

@@ -49,6 +49,7 @@ class Setting:
     segments: bool
     start: Path | None = None  # the adapter that is gone on from
     new_tokens: tuple[int, ...] = ()
+    scores: bool = False  # a head that scores instead of one that writes
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,18 @@ def needs_of(recipe: Recipe, setting: Setting, rows: PlannedRows) -> Needs:
     compute = DTYPES[setting.precision]
     dtype = torch.float32 if full else compute
     quantize = recipe.model.quantize
-    sizes = weights_bytes(
-        setting.folder, dtype=dtype, quantize=quantize, trust_remote_code=setting.trust_remote_code
+    bare = partial(
+        skeleton,
+        setting.folder,
+        dtype=dtype,
+        trust_remote_code=setting.trust_remote_code,
+        scores=setting.scores,
     )
+    sizes = weights_bytes(setting.folder, dtype=dtype, quantize=quantize, of=bare())
     if setting.start is not None and not full:
-        bare = skeleton(setting.folder, dtype=dtype, trust_remote_code=setting.trust_remote_code)
-        _with_the_shape_of(setting.start, bare, cut=False)
+        _with_the_shape_of(setting.start, bare(), cut=False)
     trial = Trial(
-        skeleton=partial(skeleton, setting.folder, dtype=dtype, trust_remote_code=setting.trust_remote_code),
+        skeleton=bare,
         tune=partial(tune, recipe, setting),
         device=setting.device,
         compute=compute,
