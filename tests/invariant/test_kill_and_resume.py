@@ -125,6 +125,35 @@ def test_damaged_reference_values_are_said_and_made_anew(command, uninterrupted_
             values.write_bytes(b"")
 
 
+@pytest.mark.parametrize("how", ["lora", "none"])
+def test_a_reward_model_killed_and_resumed_ends_with_the_same_bytes(
+    command, tmp_path, tiny_model_folder, how
+):
+    recipe = write_recipe(
+        tmp_path,
+        tiny_model_folder,
+        method={"name": "reward"},
+        evaluate={"prompts": []},
+        adapter={"type": how},
+    )
+    pairs = [
+        {"prompt": f"What is {i}?", "chosen": f"It is {i}.", "rejected": f"No {i % 3}"} for i in range(10)
+    ]
+    write_rows(tmp_path / "rows.jsonl", pairs)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    code, output = command.run("train", str(recipe), "-o", str(whole), cwd=tmp_path)
+    assert code == 0, output
+    started = command.start("train", str(recipe), "-o", str(run), cwd=tmp_path)
+    while not list(run.glob("checkpoints/step-*")):
+        time.sleep(0.005)
+    started.signal(signal.SIGKILL)
+    started.wait()
+    code, output = command.run("resume", str(run), cwd=tmp_path)
+    assert code == 0, output
+    assert result_bytes(run) == result_bytes(whole)
+    assert deterministic_columns(run / "metrics.jsonl") == deterministic_columns(whole / "metrics.jsonl")
+
+
 def test_killed_again_and_again(command, uninterrupted, tmp_path):
     recipe, whole, duration = uninterrupted
     run = tmp_path / "run"

@@ -73,6 +73,8 @@ def quickstart(
 def _show_result(console: Console, run: RunDir) -> None:
     """Before and after, and what to do next."""
     from tunesmith.cli.side_by_side import show
+    from tunesmith.config.load import load
+    from tunesmith.methods import METHODS
     from tunesmith.rundir import as_typed, read_json
 
     evidence = read_json(run.before_after)
@@ -81,7 +83,8 @@ def _show_result(console: Console, run: RunDir) -> None:
         show(console, ("base", "tuned"), rows, evidence["scores"], at_most=_ANSWERS_SHOWN)
     result = run.result()
     lines = ["" if result is None else f"result   {as_typed(result)}", f"report   {as_typed(run.report)}"]
-    for line in [*filter(None, lines), f"ask it   {run.command('chat')}"]:
+    writes = not METHODS[load(str(run.recipe)).method.name].scores
+    for line in [*filter(None, lines), *([f"ask it   {run.command('chat')}"] if writes else [])]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -38,7 +38,9 @@ def begin_from_the_weights(tuned: PeftModel, init: Literal["pissa", "olora"], se
     config = tuned.peft_config[_ADAPTER]
     layers = {name: module for name, module in tuned.named_modules() if isinstance(module, LoraLayer)}
     check_can_be_taken_apart({name: layer.get_base_layer() for name, layer in layers.items()}, init, config.r)
-    tuned.add_adapter(
+    # The class's own way: that of a model that scores would give the frozen one a head too.
+    PeftModel.add_adapter(
+        tuned,
         FROZEN_START,
         LoraConfig(
             r=config.r,
