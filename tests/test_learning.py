@@ -50,9 +50,21 @@ def test_shuffled_classes_teach_nothing(tmp_path):
     assert on_shuffled("news-nano", "accuracy", TOPICS, tmp_path) < chance + 0.15
 
 
+def held_out(recipe: str, folder: Path, *overrides: str) -> dict[str, float]:
+    run = pipeline.train(load(recipe, [f"run.output={folder}", "evaluate.prompts=[]", *overrides]))
+    return [line for line in run.read_metrics() if "eval_loss" in line][-1]
+
+
 def pairs_told_apart(folder: Path, *overrides: str) -> float:
-    run = pipeline.train(load("tcm-dpo-nano", [f"run.output={folder}", "evaluate.prompts=[]", *overrides]))
-    return [line["eval_reward_accuracy"] for line in run.read_metrics() if "eval_loss" in line][-1]
+    return held_out("tcm-dpo-nano", folder, *overrides)["eval_reward_accuracy"]
+
+
+def pairs_file(folder: Path, seed: int) -> Path:
+    """The training pairs with their sides swapped by chance."""
+    pairs = [json.dumps(row) for row in sample_baselines.read("preference/train.json")]
+    file = folder / f"shuffled{seed}.jsonl"
+    file.write_text("\n".join(shuffled(pairs, seed)), "utf-8")
+    return file
 
 
 @slow
@@ -63,7 +75,27 @@ def test_pairs_never_seen_are_told_apart_whatever_the_seed(tmp_path, seed):
 
 @slow
 def test_shuffled_pairs_teach_nothing(tmp_path):
-    pairs = [json.dumps(row) for row in sample_baselines.read("preference/train.json")]
-    file = tmp_path / "shuffled.jsonl"
-    file.write_text("\n".join(shuffled(pairs, 0)), "utf-8")
+    file = pairs_file(tmp_path, 0)
     assert 0.2 < pairs_told_apart(tmp_path / "run", f"data.train={file}") < 0.8
+
+
+@slow
+@SEEDS
+def test_better_answers_never_seen_score_higher_whatever_the_seed(tmp_path, seed):
+    start = ["train.max_steps=1", "train.learning_rate=1e-12"]
+    before = held_out("tcm-reward-nano", tmp_path / "start", f"train.seed={seed}", *start)
+    after = held_out("tcm-reward-nano", tmp_path / "run", f"train.seed={seed}")
+    assert after["eval_reward_accuracy"] > max(0.7, before["eval_reward_accuracy"])
+    assert after["eval_loss"] < before["eval_loss"] - 0.15
+
+
+@slow
+def test_a_reward_model_learns_nothing_of_shuffled_pairs(tmp_path):
+    """Whichever way most pairs lie by chance is learned, so several draws are looked at together."""
+    losses = [
+        held_out("tcm-reward-nano", tmp_path / str(seed), f"data.train={pairs_file(tmp_path, seed)}")[
+            "eval_loss"
+        ]
+        for seed in range(3)
+    ]
+    assert sum(losses) / 3 > 0.65

@@ -105,6 +105,7 @@ def test_better_answers_score_higher_and_transformers_gives_the_same_scores(tmp_
     assert trained[0]["loss"] == pytest.approx(0.6931, abs=0.2)  # a fresh head tells nothing
     assert held_out[-1]["eval_loss"] < held_out[0]["eval_loss"] < 0.8
     assert held_out[-1]["eval_reward_accuracy"] == 1.0
+    assert "tunesmith chat" not in run.report.read_text("utf-8")
     # The base names no padding token: the adapter's users do, as the tokenizer beside it has it.
     pad = byte_tokenizer().pad_token_id
     assert_others_give_the_same_scores(run, **({"pad_token_id": pad} if how == "lora" else {}))

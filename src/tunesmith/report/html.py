@@ -103,7 +103,9 @@ def page_of(run: RunDir) -> Page:
         dropped_shown=_DROPPED_SHOWN,
         environment=environment_sections(environment),
         recipe=recipe_text,
-        commands=commands_for(run, finished, before_after.get("samples") or []),
+        commands=commands_for(
+            run, finished, before_after.get("samples") or [], (recipe.get("method") or {}).get("name")
+        ),
     )
 
 
@@ -308,11 +310,13 @@ def _plain(value: Any) -> str:
     return number(value)
 
 
-def commands_for(run: RunDir, finished: bool, samples: list[dict[str, Any]]) -> list[Row]:
+def commands_for(run: RunDir, finished: bool, samples: list[dict[str, Any]], method: str | None) -> list[Row]:
     """What to type next, and what it does. A prompt that a shell would read in its own way is not shown."""
     folder = _quoted(str(run.folder))
     if not finished:
         return [(f"tunesmith resume {folder}", "go on from the last checkpoint")]
+    if method == "reward":  # it does not write
+        return []
     short = [
         sample["prompt"]
         for sample in samples
