@@ -131,9 +131,10 @@ def test_where_padding_ends_answers_the_score_is_read_where_transformers_reads_i
     assert_others_give_the_same_scores(run)
 
 
-def test_padding_is_never_chosen_to_be_what_ends_a_chat(tmp_path):
+@pytest.mark.parametrize("named", [None, 299], ids=["none", "one that the tokenizer lacks"])
+def test_padding_is_never_chosen_to_be_what_ends_a_chat(tmp_path, named):
     folder = tmp_path / "model"
-    tiny_llama().save_pretrained(folder)
+    tiny_llama(pad_token_id=named).save_pretrained(folder)
     tokenizer = byte_tokenizer(CHATML.replace("<|im_end|>\n", "<|im_end|>"))
     tokenizer.pad_token = "<|im_end|>"
     tokenizer.save_pretrained(folder)

@@ -103,11 +103,11 @@ def settle_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, e
         ends: tokens that a chat may end in.
     """
     rows, named = model.get_input_embeddings().num_embeddings, model.config.pad_token_id
-    if named is None or not 0 <= named < rows:
+    if named is None or not 0 <= named < rows or tokenizer.convert_ids_to_tokens(named) is None:
         special = (number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
         wanted = (tokenizer.pad_token_id, tokenizer.unk_token_id, *special)
         free = (one for one in wanted if one is not None and one < rows and one not in ends)
-        named = next(free, tokenizer.eos_token_id)
+        named = next(free, next(iter(ends)))
     padding = tokenizer.convert_ids_to_tokens(named)
     if named in ends:
         log.warning(

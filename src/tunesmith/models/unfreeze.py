@@ -92,6 +92,7 @@ class Unfreezing:
             weight for weight in _learning(model) if id(weight) not in within and id(weight) not in above
         ]
         self._rest_is_last = adapter.type == "none"
+        self._rest_in_words = ["the embeddings"] if scores(base) else ["the embeddings", "the head"]
 
     def layers_at(self, step: int, steps_an_epoch: int) -> int:
         """How many layers learn in the update after `step` updates; one more than there are: all the rest as well."""
@@ -123,7 +124,7 @@ class Unfreezing:
         if low <= high:
             what.append(f"layer {low}" if low == high else f"layers {low} to {high}")
         if now > self.count:
-            what += ["the embeddings", "the head"]
+            what += self._rest_in_words
         listed = " and ".join([", ".join(what[:-1]), what[-1]] if len(what) > 1 else what)
         return f"{listed} {'begins' if what == [f'layer {low}'] else 'begin'} to learn"
 
