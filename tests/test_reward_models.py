@@ -89,7 +89,7 @@ def assert_others_give_the_same_scores(run: RunDir, **settings) -> None:
     for side in ("chosen", "rejected"):
         alone = their_scores(model, tokenizer, side)
         assert alone.mean().item() == pytest.approx(line[f"eval_reward_{side}"], rel=1e-4, abs=1e-5)
-        if model.config.pad_token_id is not None:
+        if model.config.pad_token_id == tokenizer.pad_token_id:
             for pad_to in ("right", "left"):
                 together = their_scores(model, tokenizer, side, pad_to)
                 assert torch.allclose(together, alone, atol=1e-4)
