@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python tools/build_nano_vl.py --work build/nano-vl
 
 It has Qwen2-VL's architecture, nano's vocabulary and random weights from a seed. Its vision tower learns first what
-stands where on drawings (`nano_vl_drawings.py`), then the whole model learns to answer four kinds of questions about
+stands where on drawings (`nano_vl_drawings.py`), then the whole model learns to answer five kinds of questions about
 them, and nothing else. The weights go into the package in bf16. docs/nano.md records the build. The same bits come out
 of the same versions, threads and kind of processor.
 """
@@ -70,7 +70,7 @@ def main() -> None:
         "--work", type=Path, default=Path("build/nano-vl"), help="where the weights in fp32 go"
     )
     parser.add_argument("--look-steps", type=int, default=200, help="steps of the vision tower alone")
-    parser.add_argument("--steps", type=int, default=1500, help="steps of the whole model")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of the whole model")
     parser.add_argument("--batch-size", type=int, default=32, help="drawings a step; none is seen twice")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -106,7 +106,7 @@ def make_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2VLForCondi
         "vocab_size": len(tokenizer),
         "hidden_size": 192,
         "intermediate_size": 512,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 3,
         "num_attention_heads": 3,
         "num_key_value_heads": 1,
         "max_position_embeddings": 512,
@@ -177,7 +177,7 @@ def learn_to_answer(
         loss.backward()
         if step % 20 == 0:
             print(f"answering, step {step}: loss {loss.item():.4f}", flush=True)
-        if step % 100 == 0:
+        if step % 200 == 0:
             share = exact(model, tokenizer, processor, held_out)
             print(f"answering, step {step}: {share:.1%} of {HELD_OUT} held-out drawings exact", flush=True)
             model.save_pretrained(options.work)
@@ -263,7 +263,7 @@ def exact(
         prompts = [prompt_of(tokenizer, drawing.question) for drawing in batch]
         inputs = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
         pictures = seen(model, processor, batch, inputs["input_ids"])
-        written = model.generate(**inputs, **pictures, max_new_tokens=32, do_sample=False)
+        written = model.generate(**inputs, **pictures, max_new_tokens=64, do_sample=False)
         answers = tokenizer.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         right += sum(answer == drawing.answer for answer, drawing in zip(answers, batch, strict=True))
     return right / len(rows)

@@ -1,7 +1,7 @@
 """Build the text that `builtin:nano` is pre-trained on.
 
-Two kinds of documents: bare Tang poems, and chats in which someone asks for a poem about a topic, says hello
-or asks a simple question. The poems come from the open-source project chinese-poetry (MIT licence): take its
+Three kinds of documents: bare Tang poems; chats in which someone asks for a poem about a topic, says hello
+or asks a simple question; and chats whose answers stand in their questions (`nano_copying.py`). The poems come from the open-source project chinese-poetry (MIT licence): take its
 folder of complete Tang poems (全唐诗), turn it into simplified characters (OpenCC does), and write one JSON
 object a line, `{"title": ..., "author": ..., "lines": [...]}`, gzip-compressed, with one clause a line:
 "床前明月光，". Everything else is generated here, from `nano_phrases.py`.
@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from nano_copying import copying
 from nano_phrases import (
     ASK_CHINESE,
     ASK_ENGLISH,
@@ -60,6 +61,7 @@ HELD_OUT_TOPICS: tuple[tuple[str, str], ...] = (
 LONGEST_ANSWER = 16  # lines; longer poems appear only bare, so that a chat fits the model's 512 tokens
 MULTI_TURN_SHARE = 0.04  # of the poems, on top of their single-turn chat
 SMALL_TALK_SHARE = 0.16
+COPYING_SHARE = 0.7  # of the poems; such chats are short
 TITLE_SHARE, EVERYDAY_SHARE = 0.15, 0.30  # of the poem requests; the rest name what the poem is about
 
 _CLEAN_LINE = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]+[，。？！；、]")
@@ -190,6 +192,26 @@ def build_corpus(poems: Iterable[dict], seed: int) -> Iterator[str]:
         yield document
 
 
+def with_copying(documents: Iterable[str], number: int, seed: int) -> Iterator[str]:
+    """The documents and so many chats that copy, shuffled."""
+    rng = random.Random(seed + 1)
+    mixed: list[str | None] = [*documents, *[None] * number]
+    rng.shuffle(mixed)
+    for document in mixed:
+        yield _copying_chat(rng) if document is None else document
+
+
+def _copying_chat(rng: random.Random) -> str:
+    """Drawn anew where the words, drawn at random, happen to name a held-out topic."""
+    while True:
+        document = chat_document(_opening(rng) + copying(rng))
+        try:
+            refuse_held_out(document)
+        except ValueError:
+            continue
+        return document
+
+
 def read_poems(path: Path) -> Iterator[dict]:
     """Yield the poems of a gzip-compressed JSONL file."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -199,9 +221,11 @@ def read_poems(path: Path) -> Iterator[dict]:
 
 def write_corpus(poems_path: Path, out_jsonl: Path, seed: int) -> int:
     """Write the corpus as `{"text": ...}` lines and return the number of documents."""
+    poems = list(read_poems(poems_path))
+    documents = with_copying(build_corpus(poems, seed), round(COPYING_SHARE * len(poems)), seed)
     count = 0
     with open(out_jsonl, "w", encoding="utf-8", newline="\n") as out:
-        for text in build_corpus(read_poems(poems_path), seed):
+        for text in documents:
             out.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
             count += 1
     return count

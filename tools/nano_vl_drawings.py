@@ -1,8 +1,9 @@
 """The drawings that `builtin:nano-vl` is taught to see with, and what it learns to answer of them.
 
-The scenes are those of `build_captions.py`, drawn on papers of other tints. What they show is told in four forms, none
+The scenes are those of `build_captions.py`, drawn on papers of other tints. What they show is told in five forms, none
 of them that of the sample's captions: a list ("left: green heart; right: yellow square"), a report ("I see, from left
-to right, a green heart and a yellow square."), the shapes, and the colours. A combination of colour, shape and relation
+to right, a green heart and a yellow square."), an index ("a yellow square: right; a green heart: left"), the shapes, and
+the colours. A combination of colour, shape and relation
 that the sample's test pictures may show (`held_out`) is never drawn here.
 """
 
@@ -32,16 +33,21 @@ from build_captions import (
     random_scene,
     told_from_one_end,
 )
+from nano_copying import any_word
 
 # What is asked, in two languages, by the form of the answer.
 QUESTIONS = {
     "list": ("List the things.", "列出画中的东西。"),
+    "index": ("Say where each thing is.", "说出每样东西在哪里。"),
     "report": ("What do you see?", "你看到了什么？"),
     "shapes": ("Name the shapes.", "说出形状。"),
     "colours": ("Name the colours.", "说出颜色。"),
 }
 PLACES = {"to the left of": ("left", "right"), "above": ("top", "bottom"), "inside": ("inside", "outside")}
 PLACES_IN_CHINESE = {"to the left of": ("左", "右"), "above": ("上", "下"), "inside": ("内", "外")}
+# The share of questions with a few words in front that the answer repeats. Without them no word of other answers were
+# ever learned, and things were looked for at fixed distances from the start of an answer only.
+ECHOES = 0.4
 TINT = 25  # how far paper differs from that of the sample, in levels of a channel
 
 # The squares of the board, numbered row by row, in which things of these scenes stand.
@@ -66,7 +72,11 @@ def drawings(number: int, seed: int) -> Iterator[Drawing]:
         scene = practice_scene(rng)
         picture = paint(scene, rng, board=True, paper=_paper(scene, rng))
         form = rng.choice(list(QUESTIONS))
-        yield Drawing(picture, rng.choice(QUESTIONS[form]), answers(scene)[form], squares(scene))
+        question, answer = rng.choice(QUESTIONS[form]), answers(scene)[form]
+        if rng.random() < ECHOES:
+            words = " ".join(any_word(rng, rng.random() < 0.5) for _ in range(rng.randint(1, 4)))
+            question, answer = f"{words} | {question}", f"{words} | {answer}"
+        yield Drawing(picture, question, answer, squares(scene))
 
 
 def practice_scene(rng: random.Random) -> Scene:
@@ -108,7 +118,9 @@ def _in_english(scene: Scene) -> dict[str, str]:
     one = a_or_an(thing)
     if scene.other is not None:
         first, second = PLACES[scene.relation]
-        listed, other = f"{first}: {thing}; {second}: {' '.join(scene.other)}", a_or_an(" ".join(scene.other))
+        far = " ".join(scene.other)
+        listed, index = f"{first}: {thing}; {second}: {far}", f"{a_or_an(far)}: {second}; {one}: {first}"
+        other = a_or_an(far)
         seen = {
             "to the left of": f"from left to right, {one} and {other}",
             "above": f"from top to bottom, {one} and {other}",
@@ -117,17 +129,18 @@ def _in_english(scene: Scene) -> dict[str, str]:
         colours, shape = f"{colours}, {scene.other[0]}", f"{shape}, {scene.other[1]}"
     elif scene.kind == "landscape":
         sky = scene.relation.split()[1]
-        listed, seen, shape = (
-            f"sky: {sky}; ground: {thing}",
-            f"{scene.relation} over {one}",
-            f"{sky}, {shape}",
-        )
+        listed, index = f"sky: {sky}; ground: {thing}", f"{one}: ground; {sky}: sky"
+        seen, shape = f"{scene.relation} over {one}", f"{sky}, {shape}"
     elif scene.kind == "count":
-        listed = f"{scene.relation}: {thing}"
+        listed, index = (
+            f"{scene.relation}: {thing}",
+            f"{scene.colour} {plural(scene.shape)}: {scene.relation}",
+        )
         seen = f"{scene.colour} {plural(scene.shape)}, {scene.relation} of them"
     else:
-        listed, seen = f"{scene.relation}: {thing}", f"{one} at the {scene.relation}"
-    return {"list": listed, "report": f"I see {seen}.", "shapes": shape, "colours": colours}
+        listed, index = f"{scene.relation}: {thing}", f"{one}: {scene.relation}"
+        seen = f"{one} at the {scene.relation}"
+    return {"list": listed, "index": index, "report": f"I see {seen}.", "shapes": shape, "colours": colours}
 
 
 def _in_chinese(scene: Scene) -> dict[str, str]:
@@ -135,10 +148,11 @@ def _in_chinese(scene: Scene) -> dict[str, str]:
     thing, one, colours = f"{colour}{shape}", f"{colour}的{shape}", colour
     if scene.other is not None:
         first, second = PLACES_IN_CHINESE[scene.relation]
-        other_colour, other_shape = COLOURS[scene.other[0]][0], SHAPES[scene.other[1]][0]
-        listed, other = (
-            f"{first}：{thing}；{second}：{other_colour}{other_shape}",
-            f"{other_colour}的{other_shape}",
+        other_colour, (other_shape, other_measure) = COLOURS[scene.other[0]][0], SHAPES[scene.other[1]]
+        far, other = f"{other_colour}{other_shape}", f"{other_colour}的{other_shape}"
+        listed, index = (
+            f"{first}：{thing}；{second}：{far}",
+            f"一{other_measure}{far}：{second}；一{measure}{thing}：{first}",
         )
         seen = {
             "to the left of": f"从左到右是{one}和{other}",
@@ -148,10 +162,13 @@ def _in_chinese(scene: Scene) -> dict[str, str]:
         colours, shape = f"{colours}、{other_colour}", f"{shape}、{other_shape}"
     elif scene.kind == "landscape":
         sky = SKIES[scene.relation]
-        listed, seen, shape = f"天：{sky}；地：{thing}", f"天上是{sky}，地上是{one}", f"{sky}、{shape}"
+        listed, index = f"天：{sky}；地：{thing}", f"一{measure}{thing}：地；{sky}：天"
+        seen, shape = f"天上是{sky}，地上是{one}", f"{sky}、{shape}"
     elif scene.kind == "count":
         number = COUNTS[scene.relation]
-        listed, seen = f"{number}：{thing}", f"{one}，一共{number}{measure}"
+        listed, index = f"{number}：{thing}", f"{thing}：{number}{measure}"
+        seen = f"{one}，一共{number}{measure}"
     else:
-        listed, seen = f"{CORNERS[scene.relation]}：{thing}", f"{one}在{CORNERS[scene.relation]}"
-    return {"list": listed, "report": f"我看到{seen}。", "shapes": shape, "colours": colours}
+        place = CORNERS[scene.relation]
+        listed, index, seen = f"{place}：{thing}", f"一{measure}{thing}：{place}", f"{one}在{place}"
+    return {"list": listed, "index": index, "report": f"我看到{seen}。", "shapes": shape, "colours": colours}

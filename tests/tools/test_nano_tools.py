@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # tools/ holds scripts, not a package: its files import each other by bare name, as Python runs scripts.
 sys.path.insert(0, str(ROOT / "tools"))
 
+import nano_copying  # noqa: E402
 import nano_corpus  # noqa: E402
 import nano_phrases  # noqa: E402
 import nano_tokenizer  # noqa: E402
@@ -110,8 +112,30 @@ def test_write_corpus_writes_one_text_a_line(tmp_path: Path):
         out.writelines(json.dumps(poem, ensure_ascii=False) + "\n" for poem in POEMS)
     count = nano_corpus.write_corpus(source, target, seed=1)
     texts = [json.loads(line)["text"] for line in target.read_text(encoding="utf-8").splitlines()]
-    assert texts == list(nano_corpus.build_corpus(POEMS, seed=1))
     assert len(texts) == count
+    told = set(nano_corpus.build_corpus(POEMS, seed=1))
+    copied = [text for text in texts if text not in told]
+    assert set(texts) - set(copied) == told
+    assert len(copied) == round(nano_corpus.COPYING_SHARE * len(POEMS))
+
+
+@given(st.integers())
+@settings(max_examples=200)
+def test_what_a_copying_chat_answers_stands_in_its_question(seed: int):
+    rng = random.Random(seed)
+    (_, asked), (_, answer) = nano_copying.copying(rng)
+    for line in answer.splitlines():
+        (word,) = json.loads(line).values() if line.startswith("{") else (line,)
+        assert word and word in asked
+
+
+def test_a_copying_chat_that_names_a_held_out_topic_is_drawn_anew(monkeypatch: pytest.MonkeyPatch):
+    drawn = iter(
+        [[("user", "照抄：电话"), ("assistant", "电话")], [("user", "照抄：石头"), ("assistant", "石头")]]
+    )
+    monkeypatch.setattr(nano_corpus, "copying", lambda rng: next(drawn))
+    (document,) = nano_corpus.with_copying([], 1, seed=0)
+    assert "石头" in document
 
 
 VARIED_TEXTS = [

@@ -77,7 +77,7 @@ def test_what_the_test_pictures_show_is_never_practised():
         assert told <= {combination[axis] for combination in combinations}
 
 
-@pytest.mark.parametrize("form", ["list", "report"])
+@pytest.mark.parametrize("form", ["list", "index", "report"])
 def test_an_answer_says_all_that_is_to_be_seen(form):
     rng = random.Random(1)
     practised = {nano_vl_drawings.practice_scene(rng) for _ in range(2000)}
