@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("build/nano"), help="where the intermediate files go"
     )
-    parser.add_argument("--steps", type=int, default=2300, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=2000, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     quiet_libraries()
@@ -110,6 +110,7 @@ def pretraining_recipe(start: Path, corpus: Path, output: Path, steps: int, seed
                 "betas": [0.9, 0.95],
                 "weight_decay": 0.05,
                 "row_tokens": 4608,
+                "threads": 1,
                 "seed": seed,
                 "save_every": 200,
                 "eval_every": 400,

@@ -86,9 +86,8 @@ def any_word(rng: random.Random, chinese: bool) -> str:
     if chinese:
         return "".join(rng.choices(_CHARACTERS, k=rng.choice((1, 2, 2, 3, 3, 4))))
     syllables = rng.choice((1, 2, 2, 3))
-    word = "".join(rng.choice(_BEGINNINGS) + rng.choice(_VOWELS) for _ in range(syllables)) + rng.choice(
-        _ENDS
-    )
+    word = "".join(rng.choice(_BEGINNINGS) + rng.choice(_VOWELS) for _ in range(syllables))
+    word += rng.choice(_ENDS)
     return word.capitalize() if rng.random() < 0.5 else word
 
 
