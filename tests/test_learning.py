@@ -1,4 +1,4 @@
-"""The small recipes learn to read: far better than counting words on rows they have not seen, and no better than
+"""The small recipes learn to read: far better than counting or looking up on rows they have not seen, and no better than
 chance where the labels are shuffled."""
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sample_baselines
 from shuffle_labels import shuffled
 
 TOPICS, TOPICS_TEST = "news/topics_train.jsonl", "news/topics_test.jsonl"
+NAMES, NAMES_TEST = "ner/names_train.jsonl", "ner/names_test.jsonl"
 SEEDS = pytest.mark.parametrize("seed", [0, 1, 2])
 
 
@@ -53,6 +54,19 @@ def test_shuffled_classes_teach_nothing(tmp_path):
 def held_out(recipe: str, folder: Path, *overrides: str) -> dict[str, float]:
     run = pipeline.train(load(recipe, [f"run.output={folder}", "evaluate.prompts=[]", *overrides]))
     return [line for line in run.read_metrics() if "eval_loss" in line][-1]
+
+
+@slow
+@SEEDS
+def test_names_never_seen_are_found_whatever_the_seed(tmp_path, seed):
+    _, _, listed = sample_baselines.gazetteer_f1(*map(sample_baselines.read, (NAMES, NAMES_TEST)))
+    assert score("ner-nano", "ner_f1", tmp_path / "run", f"train.seed={seed}") > listed + 0.25
+
+
+@slow
+def test_shuffled_kinds_of_entities_teach_no_kind(tmp_path):
+    """Were every entity found, one kind of four would be right."""
+    assert on_shuffled("ner-nano", "ner_f1", NAMES, tmp_path) < 1 / 4 + 0.15
 
 
 def pairs_told_apart(folder: Path, *overrides: str) -> float:
@@ -99,3 +113,9 @@ def test_a_reward_model_learns_nothing_of_shuffled_pairs(tmp_path):
         for seed in range(3)
     ]
     assert sum(losses) / 3 > 0.65
+
+
+@slow
+@SEEDS
+def test_captions_of_unseen_drawings_are_right_whatever_the_seed(tmp_path, seed):
+    assert score("captions-nano", "exact_match", tmp_path / "run", f"train.seed={seed}") > 0.9
