@@ -70,7 +70,7 @@ def main() -> None:
         "--work", type=Path, default=Path("build/nano-vl"), help="where the weights in fp32 go"
     )
     parser.add_argument("--look-steps", type=int, default=200, help="steps of the vision tower alone")
-    parser.add_argument("--steps", type=int, default=2000, help="steps of the whole model")
+    parser.add_argument("--steps", type=int, default=3500, help="steps of the whole model")
     parser.add_argument("--batch-size", type=int, default=32, help="drawings a step; none is seen twice")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
