@@ -24,7 +24,8 @@ import transformers
 from transformers import PreTrainedModel
 
 from tiny_families import IMAGE_TEXT_TYPES, NOT_TRIED, TYPES, default_attention_dropout, tiny
-from tunesmith.config.schema import Adapter, Sft
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Adapter
 from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
 from tunesmith.methods.base import Batch, Example

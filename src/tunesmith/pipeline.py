@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.config.load import dump, load
+from tunesmith.config.method import updates_of
 from tunesmith.config.schema import Recipe
 from tunesmith.config.words import counted
 from tunesmith.data.templates import TEMPLATES
@@ -34,7 +35,7 @@ from tunesmith.models.save import About, result_must_be_free, save_result
 from tunesmith.report.curve import draw_curve
 from tunesmith.report.html import write_report
 from tunesmith.rundir import RunDir, read_json, write_json, write_json_lines
-from tunesmith.stage import Stage, set_the_stage
+from tunesmith.stage import Stage, rollouts_of, set_the_stage
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import out_of_memory_is_a_work_error
@@ -249,6 +250,9 @@ def _train(
         stop_wanted=stop_wanted,
         unfreezing=stage.unfreezing,
         lr_ratio=recipe.adapter.lr_ratio,
+        teacher=stage.teacher,
+        rollouts=rollouts_of(recipe, run, stage),
+        updates=updates_of(recipe.method),
     )
     total_steps, start_step = job.schedule.total_steps, start[1].step if start else 0
     plain_recipe = recipe.model_dump(mode="json")
@@ -284,6 +288,7 @@ def _last_checkpoint(recipe: Recipe, run: RunDir, identity: dict[str, str]) -> t
     found = checkpoint.newest_good(run, with_best=recipe.train.keep_best)
     if found is None:
         run.cut_metrics(0)
+        run.cut_drawn(0)
         return None
     changed = [name for name, value in identity.items() if found.identity.get(name) != value]
     if changed:
@@ -292,6 +297,7 @@ def _last_checkpoint(recipe: Recipe, run: RunDir, identity: dict[str, str]) -> t
             where=str(run.folder),
             remedy="put back what changed, or train anew with --overwrite",
         )
+    run.cut_drawn(found.state.step)
     if not run.cut_metrics(found.state.metrics_length):
         log.warning("lines of %s from before %s are lost", run.metrics, found.folder.name)
     return found.folder, found.state

@@ -186,6 +186,7 @@ class RunDir:
         self.environment = self.folder / "environment.json"
         self.data = self.folder / "data.json"
         self.metrics = self.folder / "metrics.jsonl"
+        self.drawn = self.folder / "drawn.jsonl"
         self.curve = self.folder / "loss.png"
         self.checkpoints = self.folder / "checkpoints"
         self.adapter = self.folder / "adapter"
@@ -349,6 +350,26 @@ class RunDir:
             self.metrics.open("a", encoding="utf-8") as file,
         ):
             file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def append_drawn(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Add lines to drawn.jsonl, an answer each."""
+        with (
+            failed_writing_is_a_work_error(str(self.drawn), _FREE_SOME),
+            self.drawn.open("a", encoding="utf-8") as file,
+        ):
+            file.writelines(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+
+    def read_drawn(self) -> list[dict[str, Any]]:
+        """The whole lines of drawn.jsonl; none where nothing was drawn."""
+        if not self.drawn.exists():
+            return []
+        lines = self.drawn.read_text("utf-8", errors="replace").split("\n")[:-1]
+        return [json.loads(line) for line in lines if line]
+
+    def cut_drawn(self, steps: int) -> None:
+        """Forget what was drawn at later steps than these."""
+        if self.drawn.exists():
+            write_json_lines(self.drawn, [line for line in self.read_drawn() if line["step"] <= steps])
 
     def metrics_length(self) -> int:
         """The length of metrics.jsonl in bytes, on the disk for sure: a checkpoint will point at it."""

@@ -9,16 +9,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from tunesmith.config.schema import Recipe, learns_chosen
+from tunesmith.config.method import Distill, Grpo, learns_chosen
+from tunesmith.config.schema import Recipe
 from tunesmith.config.words import counted
 from tunesmith.data.build import DataSet, build
 from tunesmith.data.render import Renderer
@@ -27,8 +28,11 @@ from tunesmith.data.templates import control_tokens_of, template_named
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import ask_prompts, base_replies
 from tunesmith.evaluation.run import HeldOut, answer_rows, check_metrics, held_out_rows, stored_base
+from tunesmith.infer.open import Named
 from tunesmith.infer.pictures import asked
+from tunesmith.infer.reading import ReplyReader
 from tunesmith.infer.speaker import Reply, Speaker
+from tunesmith.infer.teacher import find_teacher, load_teacher
 from tunesmith.methods import METHODS
 from tunesmith.models.adapters import (
     CONFIG_FILE,
@@ -66,6 +70,9 @@ from tunesmith.train.environment import (
 from tunesmith.train.events import Listener
 from tunesmith.train.examples import Examples, reference_of
 from tunesmith.train.memory_plan import Setting
+from tunesmith.train.rewarded import Groups, find_rewards
+from tunesmith.train.rollout import OwnAnswers, Rollouts, Sampler
+from tunesmith.train.teacher import KeptTeacher, LiveTeacher, keep_teaching
 from tunesmith.train.trackers import open_trackers
 
 log = logging.getLogger("tunesmith")
@@ -85,6 +92,7 @@ class Prepared:
     template: str | None
     data: DataSet
     eyes: PictureTokens | None
+    teacher: Named | None = None
 
     @property
     def model_folder(self) -> Path:
@@ -122,6 +130,9 @@ def prepare(
         scores=METHODS[recipe.method.name].scores,
     )
     new_tokens = add_tokens(tokenizer, model.new_tokens)
+    if isinstance(recipe.method, Grpo):
+        find_rewards(recipe.method)  # told before the data is read
+    teacher = find_teacher(recipe.method, tokenizer) if isinstance(recipe.method, Distill) else None
     template = template_named(recipe.data.template) if recipe.data.template else None
     eyes = picture_tokens(folder, tokenizer, recipe.data.image_size)
     renderer = Renderer(
@@ -146,7 +157,7 @@ def prepare(
         method=recipe.method.name,
         learn_chosen=learns_chosen(recipe.method),
     )
-    return Prepared(located, trust, tokenizer, new_tokens, renderer, template, data, eyes)
+    return Prepared(located, trust, tokenizer, new_tokens, renderer, template, data, eyes, teacher)
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,7 @@ class Stage:
     policy: Policy
     train: Examples
     eval: Examples
+    teacher: LiveTeacher | KeptTeacher | None
     unfreezing: Unfreezing | None
     choices: Choices
     base: list[Reply]
@@ -212,7 +224,9 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         held_out = _base_on_held_out(recipe, left, prepared, model)
         tuned, policy = _put_on_for_training(recipe, model, start, prepared, choices)
         identity = _identity(recipe, prepared, start)
+        _remember_the_start(recipe, policy)
         train, held = _examples(recipe, prepared, policy, choices, identity)
+        teacher, train, held = _taught(recipe, prepared, choices, train, held)
     fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
     environment = describe(
         recipe, choices, fingerprints, prepared.located.commit, licence(prepared.model_folder)
@@ -224,6 +238,7 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         policy,
         train,
         held,
+        teacher,
         unfreezing,
         choices,
         base,
@@ -290,6 +305,7 @@ def setting_of(
         start=start,
         new_tokens=prepared.new_tokens.ids,
         scores=METHODS[recipe.method.name].scores,
+        teacher=prepared.teacher.folder if prepared.teacher else None,
     )
 
 
@@ -448,6 +464,80 @@ def _examples(
     return train, held_out
 
 
+def _taught(
+    recipe: Recipe, prepared: Prepared, choices: Choices, train: Examples, held: Examples
+) -> tuple[LiveTeacher | KeptTeacher | None, Examples, Examples]:
+    """The teacher that a method needs: in memory, or what is kept of it with both sides of the data."""
+    options, found = recipe.method, prepared.teacher
+    if not isinstance(options, Distill) or found is None:
+        return None, train, held
+    vocabulary = 1 + max(prepared.tokenizer.get_vocab().values())
+    load = cache(
+        partial(
+            load_teacher,
+            options,
+            device=choices.device,
+            precision=choices.precision,
+            vocabulary=vocabulary,
+        )
+    )
+    if options.top_k is None:
+        return load().live, train, held
+    key: dict[str, Any] = {
+        "teacher": found.fingerprint,
+        "temperature": options.temperature,
+        "held": [choices.device, choices.precision],
+    }
+    train, held = (
+        replace(
+            side,
+            teaching=keep_teaching(
+                lambda: load().live,
+                side.samples,
+                options.top_k,
+                row_tokens=choices.row_tokens,
+                key=key if recipe.data.cache else None,
+            ),
+        )
+        for side in (train, held)
+    )
+    return KeptTeacher(vocabulary), train, held
+
+
+def _remember_the_start(recipe: Recipe, policy: Policy) -> None:
+    """Keep the weights that learn, before any is restored, where something is compared with them while they learn."""
+    options = recipe.method
+    compares = isinstance(options, Grpo) and options.kl > 0
+    # How far held-out answers moved is worth an adapter's memory, not a whole model's.
+    shows = METHODS[options.name](options).needs_reference and recipe.adapter.type == "lora"
+    if compares or (shows and recipe.data.eval is not None):
+        policy.remember()
+
+
+def rollouts_of(recipe: Recipe, run: RunDir, stage: Stage) -> Rollouts | None:
+    """What draws answers in the place of the data's, where the method learns from such."""
+    options = recipe.method
+    if not isinstance(options, Grpo | Distill) or (
+        isinstance(options, Distill) and options.answers == "given"
+    ):
+        return None
+    renderer = stage.prepared.renderer
+    sampler = Sampler(stage.policy, options.max_new_tokens, renderer.stop_ids, recipe.train.seed)
+    if isinstance(options, Distill):
+        return OwnAnswers(sampler, options.student_share)
+    reader = ReplyReader(renderer)
+    return Groups(
+        run,
+        sampler,
+        options,
+        find_rewards(options),
+        lambda answer: reader.text(answer.tokens, ended=answer.ended),
+        stage.prepared.data.train,
+        stage.prepared.data.eval,
+        stage.choices.row_tokens,
+    )
+
+
 def _same_tokens_as(start: Path, recipe: Recipe) -> None:
     """Raises an InputError where an adapter to go on from was trained with other new tokens."""
     about = read_about(start)
@@ -474,4 +564,6 @@ def _identity(recipe: Recipe, prepared: Prepared, start: Path | None) -> dict[st
         ).hexdigest(),
         "model": fingerprint(prepared.model_folder),
     }
+    if prepared.teacher is not None:
+        identity["teacher"] = prepared.teacher.fingerprint
     return identity if start is None else identity | {STARTED_FROM: adapter_fingerprint(start)}

@@ -222,7 +222,7 @@ train:
         ":12: there is no key `fromat` under data.train.1. The nearest name is `format`.",
         ":13: `data.eval` is 1.5; expected a number, above 0 and below 1, or text or a block (`path`, `format`, `columns`, `weight`, `encoding`, `join`, ...), or a "
         "list of these, or null.",
-        ":14: `method.name` is the text 'sfd'; expected `sft`, `pretrain`, `dpo`, `kto` or `reward`. The nearest is `sft`.",
+        ":14: `method.name` is the text 'sfd'; expected `sft`, `pretrain`, `dpo`, `kto`, `reward`, `distill` or `grpo`. The nearest is `sft`.",
         ":17: the key `epochs` stands twice; the first is on line 16. Keep one of them.",
         ":18: `train.save_every` is the text 'epochs'; expected a whole number, at least 1, or `epoch`. The nearest is "
         "`epoch`.",
@@ -248,7 +248,7 @@ train:
          ":4: `evaluate.generation` is the text 'greedy'; expected a block (`max_new_tokens`, `temperature`, `top_p`, "
          "`top_k`, `repetition_penalty`, `seed`). Give it as lines `key: value`, indented below `generation:`."),
         ("run: {resul: x}", ":4: there is no key `resul` under run. The nearest name is `result`."),
-        ("method: {beta: 1}", ":4: `method.name` is missing; expected `sft`, `pretrain`, `dpo`, `kto` or `reward`. "
+        ("method: {beta: 1}", ":4: `method.name` is missing; expected `sft`, `pretrain`, `dpo`, `kto`, `reward`, `distill` or `grpo`. "
          "Add a line `name: ...` under method."),
         ("run: {output: 3}", ":4: `run.output` is 3; expected text or null. Put it in quotes."),
         ("train: {epochs: 2.5}", ":4: `train.epochs` is 2.5; expected a whole number, at least 1."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.infer.test_chat import speaker
-from tunesmith.config.schema import Evaluate, Generation
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import Evaluate
 from tunesmith.evaluation.before_after import ask_prompts, base_replies, before_after, score_replies
 from tunesmith.infer.speaker import Reply
 

@@ -12,7 +12,8 @@ from tests.conftest import tiny_llama
 from tests.recipes import write_recipe, write_rows
 from tunesmith import pipeline
 from tunesmith.config.load import load
-from tunesmith.config.schema import Evaluate, Generation, Recipe
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import Evaluate, Recipe
 from tunesmith.data.schema import Message
 from tunesmith.errors import InputError
 from tunesmith.evaluation.run import (

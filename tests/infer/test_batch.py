@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.infer.test_chat import speaker
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.errors import InputError
 from tunesmith.infer.batch import Asked, answer_file, read_questions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import byte_tokenizer, tiny_llama
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Message
 from tunesmith.data.templates import template_named
@@ -56,7 +56,7 @@ def test_thought_and_answer_stay_in_the_conversation_apart(monkeypatch):
     def generated(model, prompts, options, end_ids, *, first_number, on_token, **_):
         for token in tokens:
             on_token(0, token)
-        return [Answer(tokens, True)]
+        return [Answer(tokens, 0)]
 
     monkeypatch.setattr("tunesmith.infer.speaker.generate", generated)
     talk = Chat(Speaker(tiny_llama(), renderer, "tiny"), Generation())

@@ -14,7 +14,7 @@ from tests.conftest import byte_tokenizer, tiny_llama
 from tests.recipes import write_recipe
 from tunesmith import pipeline
 from tunesmith.config.load import load
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.data.schema import Message
 from tunesmith.errors import InputError
 from tunesmith.infer.open import Opened, open_speaker

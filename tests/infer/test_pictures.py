@@ -14,7 +14,8 @@ from tests.infer.test_chat import speaker as text_speaker
 from tunesmith import pipeline
 from tunesmith.cli.main import main
 from tunesmith.config.load import load
-from tunesmith.config.schema import Generation, PicturePrompt
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import PicturePrompt
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Message
 from tunesmith.errors import InputError, Interrupted

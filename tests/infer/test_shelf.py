@@ -9,7 +9,7 @@ from tests.infer.test_open import bare_peft_adapter
 from tests.recipes import write_recipe
 from tunesmith import pipeline
 from tunesmith.config.load import load
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.evaluation.compare import compare
 from tunesmith.infer import open as opening
 from tunesmith.infer.open import open_speaker

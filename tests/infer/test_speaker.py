@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import byte_tokenizer
 from tests.infer.test_chat import speaker
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.data.render import Renderer
 from tunesmith.infer.open import open_speaker
 from tunesmith.infer.reading import ReplyReader

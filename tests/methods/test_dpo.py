@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.train.test_gradients import assert_same, make_policy
-from tunesmith.config.schema import Dpo as Options
+from tunesmith.config.method import Dpo as Options
 from tunesmith.methods.base import Example
 from tunesmith.methods.dpo import Dpo
 from tunesmith.segments import Piece, Tree

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.train.test_gradients import assert_same, make_policy
-from tunesmith.config.schema import Kto as Options
+from tunesmith.config.method import Kto as Options
 from tunesmith.methods.base import Batch
 from tunesmith.methods.kto import Kto
 from tunesmith.segments import Piece

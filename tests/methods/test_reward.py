@@ -12,7 +12,7 @@ from tests.conftest import TINY
 from tests.methods.test_dpo import pairs
 from tests.train.test_gradients import assert_same
 from tunesmith.config.schema import Adapter
-from tunesmith.config.schema import Reward as Options
+from tunesmith.config.method import Reward as Options
 from tunesmith.methods.base import Example
 from tunesmith.methods.reward import Reward
 from tunesmith.models.adapters import add_adapter

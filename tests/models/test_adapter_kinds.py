@@ -14,7 +14,8 @@ from tests.conftest import byte_tokenizer, tiny_llama
 from tests.models.families import PACKED, tiny
 from tests.models.test_adapters import logits, types
 from tests.train.test_gradients import assert_same, gradients, samples
-from tunesmith.config.schema import Adapter, Generation
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import Adapter
 from tunesmith.errors import InputError
 from tunesmith.models.adapters import add_adapter, load_adapter, load_beside
 from tunesmith.models.generate import generate

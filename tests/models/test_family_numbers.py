@@ -11,7 +11,8 @@ import torch
 from peft import PeftModel
 
 from tests.standins import FAMILIES, model_of, tokenizer_of
-from tunesmith.config.schema import Adapter, Sft
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Adapter
 from tunesmith.methods import METHODS
 from tunesmith.methods.base import Batch, Example
 from tunesmith.models.adapters import add_adapter

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import tiny_llama
 from tests.models.families import PACKED, STATEFUL, tiny
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.errors import InputError
 from tunesmith.models.dropout import mix
 from tunesmith.models.generate import Answer, generate
@@ -33,7 +33,7 @@ def reference(model, prompt, options: Generation, ends=ENDS) -> Answer:
     )  # fmt: skip
     tokens = output[0][len(prompt) :].tolist()
     ended = tokens[-1] in ends
-    return Answer(tuple(tokens[:-1] if ended else tokens), ended)
+    return Answer(tuple(tokens[:-1]), tokens[-1]) if ended else Answer(tuple(tokens), None)
 
 
 def test_greedy_equals_transformers_token_for_token(llama):
@@ -172,7 +172,7 @@ def test_each_end_token_ends_an_answer_and_is_not_part_of_it(llama):
     for end in set(free.tokens):
         first = free.tokens.index(end)
         (cut,) = generate(llama, [PROMPTS[0]], Generation(max_new_tokens=10), [end])
-        assert cut == Answer(free.tokens[:first], True)
+        assert cut == Answer(free.tokens[:first], end)
 
 
 def test_tokens_are_told_as_they_are_drawn_without_end_tokens(llama):

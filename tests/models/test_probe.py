@@ -14,7 +14,8 @@ from tests.train.jobs import Samples
 from tests.train.test_gradients import assert_same, gradients, samples
 from tunesmith import pipeline
 from tunesmith.config.load import load
-from tunesmith.config.schema import Sft, Train
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Train
 from tunesmith.data.schema import Place, Sample
 from tunesmith.errors import InputError
 from tunesmith.infer.open import open_speaker

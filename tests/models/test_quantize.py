@@ -22,7 +22,8 @@ from transformers.pytorch_utils import Conv1D
 from tests.models.families import tiny
 from tests.standins import build
 from tunesmith import optional
-from tunesmith.config.schema import Adapter, Generation, Recipe
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import Adapter, Recipe
 from tunesmith.errors import InputError
 from tunesmith.models.adapters import add_adapter
 from tunesmith.models.generate import generate

@@ -11,7 +11,8 @@ from transformers import AutoImageProcessor
 
 from tests import standins
 from tests.train.test_gradients import assert_same, gradients
-from tunesmith.config.schema import Adapter, Generation
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import Adapter
 from tunesmith.data.converters.images import look_at, read_picture
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation, Message

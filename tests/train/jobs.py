@@ -10,7 +10,8 @@ import torch
 
 from tests.conftest import tiny_llama
 from tests.train.test_gradients import samples as trees
-from tunesmith.config.schema import Adapter, Sft, Train
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Adapter, Train
 from tunesmith.data.schema import Place, Sample
 from tunesmith.methods import METHODS
 from tunesmith.models.adapters import add_adapter

@@ -7,7 +7,8 @@ import torch
 
 from tests.conftest import byte_tokenizer, tiny_llama
 from tests.train.jobs import Samples
-from tunesmith.config.schema import Adapter, Sft, Train
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Adapter, Train
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Conversation, Message, Place, Sample
 from tunesmith.methods import METHODS

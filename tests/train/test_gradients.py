@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.conftest import tiny_llama
-from tunesmith.config.schema import Adapter, Sft
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Adapter
 from tunesmith.methods import METHODS
 from tunesmith.methods.base import Batch, Example
 from tunesmith.models.adapters import add_adapter

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.train.jobs import Samples, make_job, make_policy, resumed, samples, weight_bytes, without_times
-from tunesmith.config.schema import EarlyStop, Sft, Train
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import EarlyStop, Train
 from tunesmith.errors import Interrupted, WorkError
 from tunesmith.methods import METHODS
 from tunesmith.methods.base import Example

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import TINY
 from tests.standins import build
-from tunesmith.config.schema import Recipe, Sft
+from tunesmith.config.method import Sft
+from tunesmith.config.schema import Recipe
 from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
 from tunesmith.methods.base import Batch
@@ -155,7 +156,7 @@ def held(kept: float) -> Held:
 
 def some_needs() -> Needs:
     step = StepMemory(layers=10, none=held(1000), all=held(100))
-    return Needs(recipe_of(), process=100, weights=300, step=step, gaps=0.0)
+    return Needs(recipe_of(), process=100, weights=300, teacher=0, remembers=False, step=step, gaps=0.0)
 
 
 def test_as_few_layers_are_recomputed_as_the_budget_demands():

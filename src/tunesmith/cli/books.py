@@ -284,7 +284,7 @@ def _local(model: str, temperature: float, tokens: int, seed: int, device: str) 
 
     _must_be_one_of("--device", device, ("auto", "cuda", "mps", "cpu"))
     quiet_libraries()
-    from tunesmith.config.schema import Generation
+    from tunesmith.config.method import Generation
     from tunesmith.data.books.questions import Refused
     from tunesmith.data.schema import Message
     from tunesmith.errors import InputError

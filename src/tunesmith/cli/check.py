@@ -102,11 +102,12 @@ def _must_be_writable(page: Path) -> None:
 
 
 def _plan(recipe: Recipe, prepared: Prepared) -> str:
+    from tunesmith.config.method import updates_of
     from tunesmith.config.words import counted
     from tunesmith.train.order import Schedule
 
-    train, samples = recipe.train, len(prepared.data.train)
-    schedule = Schedule(samples, recipe.samples_an_update, train.epochs, train.max_steps, train.seed)
+    samples = len(prepared.data.train)
+    schedule = Schedule.of(recipe.train, samples, updates_of(recipe.method))
     return (
         f"{counted(samples, 'sample')}, {recipe.samples_an_update} an update: "
         f"{counted(schedule.total_steps, 'step')} ({schedule.steps_an_epoch} an epoch)"

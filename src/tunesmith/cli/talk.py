@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tunesmith.config.schema import Generation
+    from tunesmith.config.method import Generation
     from tunesmith.infer.open import Opened
     from tunesmith.infer.speaker import Reply
 
@@ -186,7 +186,7 @@ def _options(
     """
     from pydantic import ValidationError
 
-    from tunesmith.config.schema import Generation
+    from tunesmith.config.method import Generation
     from tunesmith.errors import InputError
 
     given = {

@@ -302,8 +302,10 @@ def _with_absolute_paths(
         block: Any = plain
         for part in path[:-1]:
             block = block[part]
-        written = block[path[-1]]
+        written = block.get(path[-1]) if isinstance(block, dict) else block[path[-1]]
         if written is None or _is_elsewhere(path, written):
+            continue
+        if path[-1] == "function" and ".py:" not in written:  # the name of one that comes along
             continue
         if not (path == ("data", "template") and _is_name(written, base)):
             block[path[-1]] = _absolute(written, base, only_folders=path in _MODEL_NAMES)
@@ -312,7 +314,7 @@ def _with_absolute_paths(
 
 
 # What stands here may be the name of a model elsewhere; it is a path when it looks like one, or is one.
-_MODEL_NAMES = {("model", "source"), ("adapter", "start")}
+_MODEL_NAMES = {("model", "source"), ("adapter", "start"), ("method", "teacher")}
 
 
 def _paths_in(plain: dict[str, Any]) -> Iterator[words.Path]:
@@ -323,6 +325,8 @@ def _paths_in(plain: dict[str, Any]) -> Iterator[words.Path]:
         if isinstance(plain["data"][part], list):
             for index in range(len(plain["data"][part])):
                 yield from [("data", part, index, "path"), ("data", part, index, "images")]
+    for index in range(len(plain["method"].get("rewards", ()))):
+        yield ("method", "rewards", index, "function")
     for index, prompt in enumerate(plain["evaluate"]["prompts"]):
         if isinstance(prompt, dict):
             yield from (

@@ -1,4 +1,4 @@
-"""The recipe: one frozen, typed value that every verb reads. All defaults live here and in model.py beside it.
+"""The recipe: one frozen, typed value that every verb reads. All defaults live here, in method.py and in model.py.
 
 A field's `description` is its documentation: docs/recipe.md is generated from these files, and a test compares the two.
 Types are strict — `rank: "16"` is an error, not a guess — and an unknown key is an error with the nearest name.
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tunesmith.config.block import BUDGET_PATTERN, Block, none_in_words, one_is_a_list, tuple_of_list
+from tunesmith.config.method import Generation, Method, Sft
 from tunesmith.config.model import Adapter as Adapter
 from tunesmith.config.model import Model as Model
 from tunesmith.config.model import Unfreeze as Unfreeze
@@ -109,122 +110,6 @@ class Data(Block):
     )
 
 
-class Sft(Block):
-    """Supervised fine-tuning: the loss falls on what the assistant must generate."""
-
-    name: Literal["sft"] = Field("sft", description="Supervised fine-tuning on conversations.")
-    preferences: Literal["refuse", "chosen"] = Field(
-        "refuse",
-        description="Rows that say which answer is better: refuse them, or learn the chosen (or good) answers alone.",
-    )
-
-
-class Pretrain(Block):
-    """Next-token prediction on plain text."""
-
-    name: Literal["pretrain"] = Field(
-        "pretrain",
-        description="Plain text, every token predicted; texts are cut into pieces of `max_length`.",
-    )
-
-
-class Dpo(Block):
-    """Pairs of a better and a worse answer: the better one is to become the likelier one."""
-
-    name: Literal["dpo"] = Field(
-        "dpo", description="Preference pairs: direct preference optimisation and its relatives."
-    )
-    loss: Literal["sigmoid", "robust", "hinge", "ipo", "simpo", "cpo", "orpo"] = Field(
-        "sigmoid",
-        description="`sigmoid` is DPO (with `label_smoothing` cDPO). `simpo`, `cpo` and `orpo` need no reference, the "
-        "model as it was before step 1.",
-    )
-    beta: float = Field(
-        0.1,
-        gt=0,
-        description="How much a log-ratio counts, which is how close the model stays to the reference; of `orpo` the "
-        "weight of its odds, of `simpo` 2 unless given.",
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="The share of pairs that are taken to be the wrong way round."
-    )
-    gamma: float = Field(0.5, ge=0, description="The margin that `simpo` wants.")
-    length_normalised: bool = Field(
-        False,
-        description="Compare means over tokens instead of sums, so that length does not count; `ipo`, `simpo` and `orpo` "
-        "always do.",
-    )
-    sft: float = Field(
-        0.0,
-        ge=0,
-        description="How much of the better answers' own negative log-likelihood is added; of `cpo` and `orpo` 1 unless "
-        "given.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_the_loss_has_it(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        usual = {"simpo": {"beta": 2.0}, "cpo": {"sft": 1.0}, "orpo": {"sft": 1.0}}
-        return usual.get(str(given.get("loss")), {}) | given
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Dpo:
-        if self.label_smoothing and self.loss not in ("sigmoid", "robust", "simpo", "cpo"):
-            raise ValueError(f"label_smoothing does not go with loss: {self.loss}")
-        if self.loss == "robust" and not self.label_smoothing:
-            raise ValueError("loss: robust needs a label_smoothing, such as 0.1")
-        return self
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss compares with the model as it was before step 1."""
-        return self.loss not in ("simpo", "cpo", "orpo")
-
-    @property
-    def by_length(self) -> bool:
-        """Whether means over tokens are compared."""
-        return self.length_normalised or self.loss in ("ipo", "simpo", "orpo")
-
-
-class Kto(Block):
-    """Answers that were judged good or bad, each by itself."""
-
-    name: Literal["kto"] = Field("kto", description="Judged answers: Kahneman-Tversky optimisation.")
-    beta: float = Field(
-        0.1,
-        gt=0,
-        description="How much a log-ratio counts, which is how close the model stays to what it was before step 1.",
-    )
-    good_weight: float = Field(1.0, ge=0, description="How much a good answer counts.")
-    bad_weight: float = Field(
-        1.0, ge=0, description="How much a bad answer counts; where one kind is rarer, it may count for more."
-    )
-
-
-class Reward(Block):
-    """Pairs of a better and a worse answer: the model becomes one that scores answers, and writes none."""
-
-    name: Literal["reward"] = Field(
-        "reward", description="Preference pairs: a reward model (Bradley-Terry), which scores answers."
-    )
-    center: float = Field(
-        0.0,
-        ge=0,
-        description="How much the squared sum of a pair's scores adds to the loss, which holds scores around 0; TRL's "
-        "`center_rewards_coefficient`.",
-    )
-
-
-def learns_chosen(method: Sft | Pretrain | Dpo | Kto | Reward) -> bool:
-    """Whether rows that say which answer is better are learned by that answer alone."""
-    return isinstance(method, Sft) and method.preferences == "chosen"
-
-
-Method = Annotated[Sft | Pretrain | Dpo | Kto | Reward, Field(discriminator="name")]
-
-
 class EarlyStop(Block):
     """When to stop before the last step."""
 
@@ -307,24 +192,6 @@ class Train(Block):
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError("both betas must be at least 0 and below 1")
         return self
-
-
-class Generation(Block):
-    """How answers are drawn. Greedy unless a temperature is given."""
-
-    max_new_tokens: int = Field(
-        256, ge=1, description="The longest answer in tokens; the prompt never counts."
-    )
-    temperature: float = Field(0.0, ge=0, description="0 is greedy.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling.")
-    top_k: int = Field(0, ge=0, description="Draw from the k likeliest tokens; 0: from all.")
-    repetition_penalty: float = Field(1.0, gt=0, description="Above 1 makes tokens already seen less likely.")
-    seed: int = Field(
-        0,
-        ge=0,
-        le=2**63 - 1,
-        description="Seeds the draws; an answer depends on it and on the prompt's place only.",
-    )
 
 
 class PicturePrompt(Block):

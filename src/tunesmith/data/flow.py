@@ -40,6 +40,7 @@ from tunesmith.data.schema import (
     Message,
     Pair,
     Place,
+    Prompt,
     SourceRow,
     Stretch,
     Strip,
@@ -53,7 +54,9 @@ ROWS_TO_DETECT_BY = 1000
 MOST_PROBLEMS_KEPT = 1000
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 1 << 21
 # The method that learns from each sample type, to name in a message the one that fits.
-METHOD_OF: dict[type, str] = {Conversation: "sft", Text: "pretrain", Pair: "dpo", Labelled: "kto"}
+METHOD_OF: dict[type, str] = {
+    Conversation: "sft", Text: "pretrain", Pair: "dpo", Labelled: "kto", Prompt: "grpo"
+}  # fmt: skip
 
 
 class Dropped(NamedTuple):
@@ -208,9 +211,9 @@ class _SourceFile:
 
     def _must_suit_the_method(self, format: Format) -> None:
         consumes, method, fitting = self.flow.consumes, self.flow.method, METHOD_OF[format.makes]
-        if format.makes is consumes or (
-            consumes is Conversation and self.flow.learn_chosen and _judges(format)
-        ):
+        if format.makes is consumes or (consumes is Prompt and format.makes is Conversation):
+            return
+        if consumes is Conversation and self.flow.learn_chosen and _judges(format):
             return
         way = f"take the method that does: `method: {{name: {fitting}}}`"
         if _judges(format):
@@ -267,6 +270,8 @@ class _SourceFile:
             if not value.good:
                 raise _NotLearned("the answer is judged bad, and only good ones are learned")
             value = value.conversation
+        if isinstance(value, Conversation) and flow.consumes is Prompt:
+            return _without_the_answer(value)
         if isinstance(value, Pair):
             shaped = [self._shaped(side, place) for side in conversations_of(value)]
             return with_sides(value, *shaped)
@@ -324,9 +329,12 @@ class _SourceFile:
                     next(encoded) if encodings is not None and outline.joint is not None else None
                     for outline in row.outlines
                 ]
-                drafts = self._drafts(row, given) if row.outlines else self._text_drafts(ids, row.place)
-                if drafts:
+                if isinstance(row.value, Prompt):
+                    drafts = self._prompt_drafts(row.value, row.place)
+                else:
+                    drafts = self._drafts(row, given) if row.outlines else self._text_drafts(ids, row.place)
                     _must_teach(drafts, row.place)
+                if drafts:
                     self.writer.add(drafts)
                     self._note(row)
             except BadRow as error:
@@ -430,6 +438,35 @@ class _SourceFile:
         weight = self.source.weight
         return [Draft((Strip(piece, (Stretch(1, len(piece), weight),)),), place) for piece in pieces]
 
+    def _prompt_drafts(self, value: Prompt, place: Place) -> list[Draft]:
+        """A prompt as the model is shown it, with nothing to learn yet: its answers are drawn in training."""
+        renderer, limit = self.flow.renderer, self.flow.data.max_length
+        pictures = [image for message in value.messages for image in message.images]
+        ids = renderer.prompt(value.messages, value.tools)
+        if len(ids) > limit:
+            if self.flow.data.on_long in ("error", "drop"):
+                self._too_long(place, len(ids))
+                return []
+            raise bad_row(
+                f"row {place.row} is longer than data.max_length {limit}, and a prompt is neither truncated nor split",
+                place,
+                remedy="drop such rows (`on_long: drop` under data), or raise max_length",
+            )
+        images = tuple(image.path for image in pictures)
+        self.flow.images.update(images)
+        asked = next((m.text for m in reversed(value.messages) if m.role == "user"), None)
+        return [
+            Draft(
+                (Strip(ids, (), None, tuple(renderer.pictures_in(ids, pictures))),),
+                place,
+                asked,
+                value.reference,
+                images,
+                contents=tuple(image.digest for image in pictures),
+                keywords=value.keywords,
+            )
+        ]
+
     # --- rows that are not kept --------------------------------------------------------------------------------
 
     def _too_long(self, place: Place, length: int) -> None:
@@ -451,6 +488,13 @@ class _SourceFile:
 
 class _NotLearned(BadRow):
     """A good row that this recipe does not learn from: dropped and counted, never an error."""
+
+
+def _without_the_answer(value: Conversation) -> Prompt:
+    """A chat up to its last answer, which a drawn one may be compared with."""
+    last = max(number for number, message in enumerate(value.messages) if message.role == "assistant")
+    answer = value.messages[last]
+    return Prompt(value.messages[:last], value.tools, answer.text, answer.keywords)
 
 
 def _judges(format: Format) -> bool:

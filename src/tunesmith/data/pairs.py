@@ -11,6 +11,7 @@ from tunesmith.data.schema import (
     Converted,
     Labelled,
     Pair,
+    Prompt,
     Stretch,
     Strip,
     Text,
@@ -18,8 +19,8 @@ from tunesmith.data.schema import (
 
 
 def conversations_of(value: Converted) -> tuple[Conversation, ...]:
-    """The chats that a row is rendered as: none of a text, two of a pair, the better one first."""
-    if isinstance(value, Text):
+    """The chats that a row is rendered as: none of a text or a prompt, two of a pair, the better one first."""
+    if isinstance(value, Text | Prompt):
         return ()
     if isinstance(value, Labelled):
         return (value.conversation,)

@@ -114,6 +114,16 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """Turns that an answer is drawn to, and what the row says that it should be, if it says so."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    reference: str | None = None
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Text:
     """Plain text, every token of it predicted."""
 
@@ -121,7 +131,7 @@ class Text:
 
 
 # What a converter makes of a row.
-Converted = Conversation | Text | Pair | Labelled
+Converted = Conversation | Text | Pair | Labelled | Prompt
 
 
 class Stretch(NamedTuple):

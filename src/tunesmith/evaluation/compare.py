@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.config.load import load
-from tunesmith.config.schema import learns_chosen
+from tunesmith.config.method import learns_chosen
 from tunesmith.data.build import build
 from tunesmith.errors import InputError
 from tunesmith.evaluation.before_after import score_replies

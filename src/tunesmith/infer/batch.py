@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.schema import Generation, Source
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import Source
 from tunesmith.data.readers import find, read
 from tunesmith.data.readers.file import decode_utf8, must_be_a_file, read_bytes
 from tunesmith.data.schema import Place, SourceRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.data.schema import Image, Message
 from tunesmith.infer.pictures import picture, question
 from tunesmith.infer.speaker import Reply, Speaker

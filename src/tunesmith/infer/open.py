@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.config.load import load
-from tunesmith.config.schema import Generation, PicturePrompt, Recipe
+from tunesmith.config.method import Generation
+from tunesmith.config.schema import PicturePrompt, Recipe
 from tunesmith.data.render import Renderer
 from tunesmith.data.templates import template_named
 from tunesmith.errors import InputError
 from tunesmith.infer.shelf import Shelf
 from tunesmith.infer.speaker import Speaker
 from tunesmith.methods import METHODS
-from tunesmith.models.adapters import CONFIG_FILE, base_of, can_stand_beside, is_of_a_reward_model
+from tunesmith.models.adapters import (
+    CONFIG_FILE,
+    adapter_fingerprint,
+    base_of,
+    can_stand_beside,
+    is_of_a_reward_model,
+)
 from tunesmith.models.check import code_to_run
 from tunesmith.models.load import DTYPES, end_token_ids, load_model, load_tokenizer
 from tunesmith.models.placement import Place
@@ -74,26 +81,62 @@ def open_speaker(
     Raises:
         InputError: nothing of that name can be loaded; a run without a result names `resume`.
     """
-    run, shelf = RunDir(name), shelf or Shelf()
+    shelf = shelf or Shelf()
+    run, wanted = _what(name, base=base, device=device)
+    speaker = _load(name, wanted, shelf)
+    if run is None:
+        return Opened(speaker, Generation(), ())
+    evaluate = load(str(run.recipe)).evaluate
+    return Opened(speaker, evaluate.generation, evaluate.prompts, evaluate.metrics, run)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What `name` means, before any weights are read.
+
+    Args:
+        fingerprint: a hash of all weights that would be loaded.
+        folder: the base's, or that of a tuned whole model.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+    folder: Path
+
+
+def look_at(name: str) -> Named:
+    """Find what `open_speaker` would load.
+
+    Raises: as `open_speaker`.
+    """
+    _, wanted = _what(name, base=False, device="auto")
+    folder = wanted.model or _base(wanted.about, wanted.cache_dir)
+    trust = code_to_run(folder, wanted.about.base, allowed=wanted.trust_remote_code)
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust.tokenizer)
+    add_tokens(tokenizer, wanted.about.new_tokens)
+    weights = fingerprint(folder)
+    if wanted.adapter is not None:
+        weights += adapter_fingerprint(wanted.adapter)
+    return Named(tokenizer, weights, folder)
+
+
+def _what(name: str, *, base: bool, device: str) -> tuple[RunDir | None, _Wanted]:
+    """What `name` means, and the run it is, if it is one."""
+    run = RunDir(name)
     if run.holds_a_run():
         recipe = load(str(run.recipe))
         if METHODS[recipe.method.name].scores and not base:
             raise _does_not_write(f"the run {run.folder} trains a reward model")
-        speaker = _load(name, _of_run(run, recipe, base=base, device=device), shelf)
-        return Opened(
-            speaker, recipe.evaluate.generation, recipe.evaluate.prompts, recipe.evaluate.metrics, run
-        )
+        return run, _of_run(run, recipe, base=base, device=device)
     folder = Path(name)
     if (folder / CONFIG_FILE).is_file():
         if is_of_a_reward_model(folder) and not base:
             raise _does_not_write(f"{folder} is the adapter of a reward model")
         about = read_about(folder) or About(base_of(folder))
-        wanted = _Wanted(about, None if base else folder, None, device)
-    elif folder.is_dir() and (about_model := read_about(folder)):
-        wanted = _Wanted(about_model, None, None if base else folder, device)
-    else:
-        wanted = _Wanted(About(name), None, None, device)
-    return Opened(_load(name, wanted, shelf), Generation(), ())
+        return None, _Wanted(about, None if base else folder, None, device)
+    if folder.is_dir() and (about_model := read_about(folder)):
+        return None, _Wanted(about_model, None, None if base else folder, device)
+    return None, _Wanted(About(name), None, None, device)
 
 
 def _does_not_write(what: str) -> InputError:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from torch import nn
 
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Message
 from tunesmith.infer.pictures import Question

@@ -4,7 +4,9 @@ A new method is one file, one line here and one test.
 """
 
 from tunesmith.methods.base import Method
+from tunesmith.methods.distill import Distill
 from tunesmith.methods.dpo import Dpo
+from tunesmith.methods.grpo import Grpo
 from tunesmith.methods.kto import Kto
 from tunesmith.methods.pretrain import Pretrain
 from tunesmith.methods.reward import Reward
@@ -18,4 +20,6 @@ METHODS: dict[str, type[Method]] = {
     "dpo": Dpo,
     "kto": Kto,
     "reward": Reward,
+    "distill": Distill,
+    "grpo": Grpo,
 }

@@ -12,10 +12,48 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tunesmith.segments import Row, Tree
+
+
+class Taught(NamedTuple):
+    """What a teacher says of some targets, at its temperature.
+
+    `logprobs` are those of all tokens up to `vocabulary`, [C, V], or where `tokens` [C, k] are given of these alone, the
+    likeliest.
+    """
+
+    logprobs: Tensor
+    vocabulary: int
+    tokens: Tensor | None = None
+
+
+Teacher = Callable[
+    [Row], Callable[[Tensor], Taught]
+]  # a row -> the numbers [C] of targets -> what it says of them
+
+
+class Known(NamedTuple):
+    """What is kept of a teacher: the likeliest tokens [targets, k] and their log-probabilities, path by path."""
+
+    tokens: np.ndarray
+    logprobs: np.ndarray
+
+
+class Rollout(NamedTuple):
+    """What is known of a group of answers that the model drew to one prompt, in the order of the tree.
+
+    `old` and `reference` hold the log-probabilities of each answer's tokens when they were drawn, and before step 1, where
+    the loss needs them. `measures` are logged: a number an answer each.
+    """
+
+    advantages: tuple[float, ...]
+    measures: Mapping[str, tuple[float, ...]]
+    old: tuple[tuple[float, ...], ...] = ()
+    reference: tuple[tuple[float, ...], ...] = ()
 
 
 class Example(NamedTuple):
@@ -23,13 +61,16 @@ class Example(NamedTuple):
 
     `good` is how its answer was judged, where it was. `other` is its prompt with the answer to another one. `reference`
     holds, for each leaf in order, the other answer's behind them, the log-probability of its tokens with loss under the
-    model as it was before step 1. What the method does not need is not there.
+    model as it was before step 1. `known` is what is kept of a teacher, `rollout` what is known of drawn answers. What the method does not need is
+    not there.
     """
 
     tree: Tree
     good: bool | None = None
     reference: tuple[float, ...] = ()
     other: Tree | None = None
+    known: Known | None = None
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True)
@@ -37,12 +78,13 @@ class Batch:
     """Rows whose loss is computed together: one row, or the rows of one sample where each path has its own.
 
     `examples` are those of the whole update; the owners in the rows number them. `observed` is what the method saw of
-    the whole update beforehand.
+    the whole update beforehand, `teacher` what it learns from where that is another model.
     """
 
     rows: tuple[Row, ...]
     examples: Sequence[Example]
     observed: float = 0.0
+    teacher: Teacher | None = None
 
 
 class Term(NamedTuple):
@@ -76,8 +118,14 @@ class Loss(NamedTuple):
         return torch.stack(parts).sum()
 
 
-# A row -> the log-probabilities [R] of its targets; of a policy that scores, the scores [L] of its leaves. fp32.
-Score = Callable[[Row], Tensor]
+class Score(Protocol):
+    """The model, as a method sees it."""
+
+    def __call__(self, row: Row) -> Tensor:
+        """The log-probabilities [R] of a row's targets; of a policy that scores, the scores [L] of its leaves. fp32."""
+
+    def over_vocabulary(self, row: Row, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """What `function` gives [C, ...] of logits [C, V] and the numbers [C] of their targets, for all: [R, ...]."""
 
 
 class Method(Protocol):
@@ -88,6 +136,8 @@ class Method(Protocol):
     scores: bool
     # Whether the paths of a sample must be in one batch, because its loss is no sum over them.
     keeps_samples_whole: bool
+    # The held-out measure that says how good the model is, where that is not the loss; "" where it is.
+    judged_by: str
     # Whether examples must hold the answers to other prompts, which `observe` looks at before each update.
     needs_other_answers: bool
 
@@ -96,6 +146,10 @@ class Method(Protocol):
     @property
     def needs_reference(self) -> bool:
         """Whether examples must hold their log-probabilities under the model before step 1."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether batches must have a teacher."""
 
     def observe(self, policy: Score, batches: Sequence[Batch]) -> float:
         """A statistic of an update, from batches of `other` trees, without gradients."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from tunesmith.config.schema import Dpo as Options
+from tunesmith.config.method import Dpo as Options
 from tunesmith.data.schema import Pair
 from tunesmith.methods.base import (
     Batch,
@@ -47,6 +47,8 @@ class Dpo:
     consumes: type = Pair
     scores = False
     keeps_samples_whole = True
+    needs_teacher = False
+    judged_by = ""
     needs_other_answers = False
 
     def __init__(self, options: Options) -> None:
@@ -72,15 +74,19 @@ class Dpo:
         logprobs, tokens = leaves.logprobs.view(-1, 2), leaves.tokens.view(-1, 2)  # [pairs, (better, worse)]
         weights = logprobs.new_tensor([weight_of(example.tree) for example in examples])
         ratios = logprobs
+        known = [example.reference for example in examples]
         if self.needs_reference:
-            ratios = logprobs - logprobs.new_tensor([example.reference for example in examples])
+            ratios = logprobs - logprobs.new_tensor(known)
         if options.by_length:
             ratios = ratios / tokens
         losses = self._losses(ratios)
         terms = [Term("preference", (weights * losses).sum())]
         if options.sft:
             terms.append(Term("nll", -logprobs[:, 0].sum(), options.sft))
-        return Loss(tuple(terms), _measures(options.beta * ratios.detach(), logprobs.detach(), tokens))
+        measures = _measures(options.beta * ratios.detach(), logprobs.detach())
+        if self.needs_reference:
+            measures += _shifts((logprobs.detach() - logprobs.new_tensor(known)) / tokens)
+        return Loss(tuple(terms), measures)
 
     def _losses(self, ratios: Tensor) -> Tensor:
         """[pairs] from [pairs, (better, worse)] log-ratios, or log-probabilities where there is no reference."""
@@ -101,7 +107,15 @@ class Dpo:
         return (1 - smoothing) * right + smoothing * wrong
 
 
-def _measures(rewards: Tensor, logprobs: Tensor, tokens: Tensor) -> tuple[Measure, ...]:
+def _shifts(ratios: Tensor) -> tuple[Measure, ...]:
+    """How much likelier a token of each side has become, in nats, from the means over tokens [pairs, (better, worse)]."""
+    return (
+        Measure("shift_chosen", ratios[:, 0].sum(), len(ratios)),
+        Measure("shift_rejected", ratios[:, 1].sum(), len(ratios)),
+    )
+
+
+def _measures(rewards: Tensor, logprobs: Tensor) -> tuple[Measure, ...]:
     """What tells whether pairs are told apart. All are [pairs, (better, worse)].
 
     A reward is `beta` times the log-ratio to the model before step 1 (or the log-probability, where that is not asked).

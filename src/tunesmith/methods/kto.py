@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tunesmith.config.schema import Kto as Options
+from tunesmith.config.method import Kto as Options
 from tunesmith.data.schema import Labelled
 from tunesmith.methods.base import Batch, Example, Leaves, Loss, Measure, Score, Term, leaves_of, weight_of
 
@@ -27,6 +27,8 @@ class Kto:
     scores = False
     keeps_samples_whole = True
     needs_reference = True
+    needs_teacher = False
+    judged_by = ""
     needs_other_answers = True
 
     def __init__(self, options: Options) -> None:

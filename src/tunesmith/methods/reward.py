@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from tunesmith.config.schema import Reward as Options
+from tunesmith.config.method import Reward as Options
 from tunesmith.data.schema import Pair
 from tunesmith.methods.base import Batch, Example, Loss, Measure, Score, Term, weight_of
 
@@ -26,6 +26,8 @@ class Reward:
 
     consumes: type = Pair
     scores = True
+    needs_teacher = False
+    judged_by = ""
     keeps_samples_whole = True
     needs_other_answers = False
     needs_reference = False

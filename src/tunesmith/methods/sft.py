@@ -18,6 +18,8 @@ class Sft:
     consumes: type = Conversation
     scores = False
     keeps_samples_whole = False
+    needs_teacher = False
+    judged_by = ""
     needs_other_answers = False
     needs_reference = False
 

@@ -24,14 +24,15 @@ def keyword_recall(answers: Answers) -> dict[str, float]:
     pairs = answers.beside_references()
     listed = answers.keywords or ((),) * len(pairs)
     held = [
-        _holds(text, word)
+        holds(text, word)
         for (text, wanted), words in zip(pairs, listed, strict=True)
         for word in words or (wanted,)
     ]
     return {"keyword_recall": sum(held) / len(held)} if held else {}
 
 
-def _holds(text: str, keyword: str) -> bool:
+def holds(text: str, keyword: str) -> bool:
+    """Whether a keyword stands in a text, as `keyword_recall` counts it."""
     plain = _plain(keyword)
     # Only a Latin letter or digit at its edge makes a neighbour of that kind part of another word.
     edge = "[a-z0-9\u00c0-\u024f]"

@@ -22,12 +22,8 @@ _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002fa1f\U00030000-\U0003347f"
 # Two verses make a couplet, and a couplet is a sentence. Its first verse pauses, or asks or calls out
 # (何处秋风至？) but never ends in a full stop; its second verse ends the sentence. Between the couplets a
 # semicolon may stand for the stop (泠泠七弦上，静听松风寒；古调虽自爱，今人多不弹。), after the poem it may not.
-_QUATRAIN = re.compile(
-    rf"[{_HAN}]{{5}}[，、；？！]\r?\n"
-    rf"[{_HAN}]{{5}}[。！？；]\r?\n"
-    rf"[{_HAN}]{{5}}[，、；？！]\r?\n"
-    rf"[{_HAN}]{{5}}[。！？]"
-)
+_LINES = tuple(rf"[{_HAN}]{{5}}[{marks}]" for marks in ("，、；？！", "。！？；", "，、；？！", "。！？"))
+_QUATRAIN = re.compile(r"\r?\n".join(_LINES))
 
 
 def is_five_character_quatrain(text: str) -> bool:
@@ -38,6 +34,11 @@ def is_five_character_quatrain(text: str) -> bool:
     half-width marks, a title, or a word before or after are not the form.
     """
     return _QUATRAIN.fullmatch(text.strip()) is not None
+
+
+def is_verse_line(line: str, number: int) -> bool:
+    """Whether a line could be line `number` (from 0) of a quatrain in that form."""
+    return re.fullmatch(_LINES[number], line) is not None
 
 
 def verses(text: str) -> list[str]:

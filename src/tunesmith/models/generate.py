@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from tunesmith.config.schema import Generation
+from tunesmith.config.method import Generation
 from tunesmith.errors import InputError
 from tunesmith.models.dropout import mix
 from tunesmith.models.seeing import Seen, must_take_pictures, path_positions, see, trunk_of
@@ -39,10 +39,14 @@ _STATE_NAMES = ("past_key_values", "cache_params", "state")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's tokens, without the end token; `ended` says whether one was drawn."""
+    """An answer's tokens, and the end token that was drawn behind them; None: there was no room for one."""
 
     tokens: tuple[int, ...]
-    ended: bool
+    end: int | None
+
+    @property
+    def ended(self) -> bool:
+        return self.end is not None
 
 
 def generate(
@@ -54,6 +58,7 @@ def generate(
     pictures: Sequence[Sequence[Picture]] | None = None,
     eyes: Eyes | None = None,
     first_number: int = 0,
+    seeds: Sequence[int] | None = None,
     on_token: Callable[[int, int], None] | None = None,
 ) -> list[Answer]:
     """Answer each prompt.
@@ -66,6 +71,7 @@ def generate(
         pictures: those of each prompt, by their places in it; None: there are none.
         eyes: where the pixels of pictures come from.
         first_number: the number of the first prompt; prompt i draws from the seed (options.seed, first_number + i).
+        seeds: one a prompt, in place of those.
         on_token: called with (prompt index, token) for each token as it is drawn, end tokens left out.
 
     Raises:
@@ -81,11 +87,13 @@ def generate(
                 f"the prompt has {len(prompt)} tokens and the model's context is {limit}",
                 remedy="shorten the prompt",
             )
+    if seeds is None:
+        seeds = [mix(options.seed, first_number + number) for number in range(len(prompts))]
     answers: list[Answer] = []
     at_once = _PROMPTS_AT_ONCE if _remembers_by_attention_only(model) else 1
     for begin in range(0, len(prompts), at_once):
         some = slice(begin, begin + at_once)
-        batch = _Batch(model, prompts[some], options, end_ids, limit, first_number + begin)
+        batch = _Batch(model, prompts[some], options, end_ids, limit, seeds[some])
         if eyes is not None and any(pictures[some]):
             batch.show(pictures[some], eyes)
         answers += batch.run(None if on_token is None else lambda i, t, begin=begin: on_token(begin + i, t))  # type: ignore[misc]
@@ -109,7 +117,7 @@ class _Batch:
         options: Generation,
         end_ids: Collection[int],
         limit: int | None,
-        first_number: int,
+        seeds: Sequence[int],
     ) -> None:
         self.model, self.options, self.end_ids = model, options, frozenset(end_ids)
         self.device = next(model.parameters()).device
@@ -127,11 +135,9 @@ class _Batch:
             min(options.max_new_tokens, limit - len(p)) if limit is not None else options.max_new_tokens
             for p in prompts
         ]
-        self.draws = [
-            torch.Generator().manual_seed(mix(options.seed, first_number + i)) for i in range(len(prompts))
-        ]
+        self.draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.drawn: list[list[int]] = [[] for _ in prompts]
-        self.ended = [False] * len(prompts)
+        self.ends: list[int | None] = [None] * len(prompts)
         self.warp = _processors(options)
         self.seen: Seen | None = None
         self.placed: Tensor | None = None  # [axes, B, T], where the tokens stand in a batch with pictures
@@ -190,7 +196,7 @@ class _Batch:
                 if carried:
                     shown = {}  # what the pictures gave is in there
                 live = [live[at] for at in staying]
-        return [Answer(tuple(tokens), ended) for tokens, ended in zip(self.drawn, self.ended, strict=True)]
+        return [Answer(tuple(tokens), end) for tokens, end in zip(self.drawn, self.ends, strict=True)]
 
     def _take(
         self, chosen: Tensor, live: list[int], on_token: Callable[[int, int], None] | None
@@ -199,7 +205,7 @@ class _Batch:
         staying = []
         for at, (prompt, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
             if token in self.end_ids:
-                self.ended[prompt] = True
+                self.ends[prompt] = token
                 continue
             self.drawn[prompt].append(token)
             if on_token is not None:

@@ -7,17 +7,18 @@ that a distributed wrapper sees one forward.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
 from tunesmith.errors import InputError
-from tunesmith.kernels.head import LogitTransform, target_logprobs
+from tunesmith.kernels.head import CHUNK, LogitTransform, target_logprobs
 from tunesmith.kernels.segment_attention import NAME, no_mask, segment_attention
 from tunesmith.models.dropout import DropoutKey, key_dropout, mix
 from tunesmith.models.scoring import head_of, read_at, scores
@@ -112,6 +113,7 @@ class Policy(nn.Module):
         key_dropout(model, self.key)
         self._transform = logit_transform(self.causal_lm.config)
         self._trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._before: dict[str, Tensor] = {}
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -161,6 +163,37 @@ class Policy(nn.Module):
         finally:
             self.model.train(was_training)
 
+    @contextmanager
+    def writing_mode(self) -> Iterator[None]:
+        """For drawing answers: no dropout, and the family's own attention."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is a `reference`."""
+        return bool(self._before)
+
+    def remember(self) -> None:
+        """Keep the weights that learn as they are now, for `reference`."""
+        self._before = {name: weight.detach().clone() for name, weight in self._trainable.items()}
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """The model as it was when `remember` was called, for the block."""
+        now = {name: weight.data for name, weight in self._trainable.items()}
+        for name, weight in self._trainable.items():
+            weight.data = self._before[name]
+        try:
+            yield
+        finally:
+            for name, weight in self._trainable.items():
+                weight.data = now[name]
+
     def seat(self, step: int, row: int) -> None:
         """Say where training stands: dropout masks and every other draw follow from it."""
         self.key.step, self.key.row = step, row
@@ -172,6 +205,87 @@ class Policy(nn.Module):
         Of a model that scores, the score of each leaf of the row: [L], fp32, in their order.
         """
         device = self.device
+        wanted = torch.tensor([target.token for target in row.targets], device=device)
+        with self._compute():
+            if self.scores:
+                return self._leaf_scores(row)
+            if self.own_logits:
+                logits = self._own_logits(row)
+                return logits.log_softmax(-1).gather(1, wanted[:, None])[:, 0]
+            hidden, head = self._hidden(row)
+            return target_logprobs(hidden, wanted.to(hidden.device), head, self._transform).to(device)
+
+    def over_vocabulary(self, row: Row, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Map a function over the logits of a row's targets, a chunk of them at a time.
+
+        The logits of a chunk vanish behind it, and are made anew in the backward pass.
+
+        Args:
+            function: of logits [C, V], fp32, and of the numbers [C] of their targets; gives [C, ...].
+
+        Returns:
+            [R, ...], what it gave for all targets in order.
+        """
+        with self._compute():
+            logits_of = self.logits_of(row)
+
+            def of_chunk(at: Tensor) -> Tensor:
+                return function(logits_of(at), at)
+
+            numbers = torch.arange(len(row.targets), device=self.device)
+            parts = [checkpoint(of_chunk, at, use_reentrant=False) for at in numbers.split(CHUNK)]
+            return torch.cat(parts)
+
+    def logits_of(self, row: Row) -> Callable[[Tensor], Tensor]:
+        """Run a row, and give what makes the logits [C, V], fp32, of targets by their numbers [C]."""
+        with self._compute():
+            if self.own_logits:
+                logits = self._own_logits(row)
+                return lambda at: logits[at]
+            hidden, head = self._hidden(row)
+
+        def chosen(at: Tensor) -> Tensor:
+            with self._compute():
+                logits = head(hidden[at.to(hidden.device)]).float()
+            return self._transform(logits).to(self.device)
+
+        return chosen
+
+    def _compute(self) -> AbstractContextManager[Any]:
+        if self.compute == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute)
+
+    def _hidden(self, row: Row) -> tuple[Tensor, nn.Module]:
+        """The hidden states [R, H] that predict a row's targets, and the head, on whose device they are."""
+        hidden = self.trunk(**self._inputs(row)).last_hidden_state[0]
+        hidden = hidden.index_select(0, self._predictors(row).to(hidden.device))
+        head = self.causal_lm.get_output_embeddings()
+        at = next(head.parameters()).device  # not the last layer's, where layers lie over several devices
+        return hidden.to(at), head
+
+    def _own_logits(self, row: Row) -> Tensor:
+        """The logits [R, V], fp32, of the family's own head, which is asked for the rows that predict if it can be."""
+        model, predictors = self.causal_lm, self._predictors(row)
+        if "logits_to_keep" in inspect.signature(model.forward).parameters:
+            return model(**self._inputs(row), logits_to_keep=predictors).logits[0].float()
+        return model(**self._inputs(row)).logits[0].index_select(0, predictors).float()
+
+    def _leaf_scores(self, row: Row) -> Tensor:
+        """[L]: the head, in fp32, on the hidden state that the family would read on each leaf's path."""
+        hidden = self.trunk(**self._inputs(row)).last_hidden_state[0]
+        head = head_of(self.causal_lm)
+        at = torch.tensor(read_at(row, self.causal_lm.config.pad_token_id), device=hidden.device)
+        with torch.autocast(hidden.device.type, enabled=False):
+            read = hidden.index_select(0, at).to(head.weight.device, torch.float32)
+            return head(read)[:, 0].to(self.device)
+
+    def _predictors(self, row: Row) -> Tensor:
+        return torch.tensor([target.position for target in row.targets], device=self.device)
+
+    def _inputs(self, row: Row) -> dict[str, Any]:
+        """What the model is called with."""
+        device = self.device
         inputs: dict[str, Any] = {
             "input_ids": torch.tensor(row.tokens, device=device)[None],
             "use_cache": False,
@@ -180,45 +294,10 @@ class Policy(nn.Module):
             # A lone sequence has the positions that the family gives it; not all count them from 0.
             inputs["position_ids"] = torch.tensor(row.plan.positions, device=device)[None]
             inputs["segments"] = row.plan
-        if row.pictures and self.eyes is None:
-            raise InputError("a row holds pictures, and this model is not shown any")
-        predictors = torch.tensor([target.position for target in row.targets], device=device)
-        wanted = torch.tensor([target.token for target in row.targets], device=device)
-        autocast = (
-            torch.autocast(device.type, dtype=self.compute)
-            if self.compute != torch.float32
-            else nullcontext()
-        )
-        with autocast:
-            if self.eyes is not None and row.pictures:
-                seen = see(self.trunk, self.eyes, row.pictures, device)
-                inputs["mm_encoder_outputs"] = seen.features
-                inputs["position_ids"] = row_positions(self.trunk, row, inputs["input_ids"][0], seen.grids)
-            if self.scores:
-                return self._leaf_scores(row, inputs)
-            if self.own_logits:
-                return self._own_logprobs(inputs, predictors, wanted)
-            outputs = self.trunk(**inputs)
-            hidden = outputs.last_hidden_state[0]
-            hidden = hidden.index_select(0, predictors.to(hidden.device))
-            head = self.causal_lm.get_output_embeddings()
-            at = next(head.parameters()).device  # not the last layer's, where layers lie over several devices
-            return target_logprobs(hidden.to(at), wanted.to(at), head, self._transform).to(device)
-
-    def _leaf_scores(self, row: Row, inputs: dict[str, Any]) -> Tensor:
-        """[L]: the head, in fp32, on the hidden state that the family would read on each leaf's path."""
-        hidden = self.trunk(**inputs).last_hidden_state[0]
-        head = head_of(self.causal_lm)
-        at = torch.tensor(read_at(row, self.causal_lm.config.pad_token_id), device=hidden.device)
-        with torch.autocast(hidden.device.type, enabled=False):
-            read = hidden.index_select(0, at).to(head.weight.device, torch.float32)
-            return head(read)[:, 0].to(self.device)
-
-    def _own_logprobs(self, inputs: dict[str, Any], predictors: Tensor, wanted: Tensor) -> Tensor:
-        """The same through the family's own head, which is asked for the rows that predict if it can be."""
-        model = self.causal_lm
-        if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            logits = model(**inputs, logits_to_keep=predictors).logits[0]
-        else:
-            logits = model(**inputs).logits[0].index_select(0, predictors)
-        return logits.float().log_softmax(-1).gather(1, wanted[:, None])[:, 0]
+        if row.pictures:
+            if self.eyes is None:
+                raise InputError("a row holds pictures, and this model is not shown any")
+            seen = see(self.trunk, self.eyes, row.pictures, device)
+            inputs["mm_encoder_outputs"] = seen.features
+            inputs["position_ids"] = row_positions(self.trunk, row, inputs["input_ids"][0], seen.grids)
+        return inputs

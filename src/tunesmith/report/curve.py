@@ -36,7 +36,13 @@ PANELS = (
     Panel("told apart", {"reward_accuracy": "pairs told apart"}),
     Panel("reward", {"reward_chosen": "better answers", "reward_rejected": "worse answers"}),
     Panel("reward", {"reward_good": "good answers", "reward_bad": "bad answers"}),
+    Panel("reward", {"reward": "mean of the drawn answers"}),
+    Panel("answers", {"answer_tokens": "tokens of a drawn answer"}),
+    Panel("teacher", {"divergence": "divergence from the teacher", "nll": "loss of the data's own tokens"}),
+    Panel("same token", {"teacher_agreement": "likeliest token is the teacher's"}),
     Panel("moved", {"kl": "estimated distance to the reference"}),
+    Panel("moved", {"kl_from_reference": "distance to the reference, nats a token"}),
+    Panel("moved", {"shift_chosen": "better answers, nats a token", "shift_rejected": "worse answers"}),
     Panel("log-probability", {"logprob_good": "good answers", "logprob_bad": "bad answers"}),
     Panel("log-probability", {"logprob_chosen": "better answers", "logprob_rejected": "worse answers"}),
 )
@@ -54,7 +60,8 @@ class Curves:
 
     def panels(self) -> list[Panel]:
         """The panels that there is something to draw on."""
-        return [panel for panel in PANELS if any(name in self.measures for name in panel.lines)]
+        there = {name.removeprefix("eval_") for name in self.measures}
+        return [panel for panel in PANELS if not there.isdisjoint(panel.lines)]
 
 
 def draw_curve(run: RunDir) -> Path:

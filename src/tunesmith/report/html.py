@@ -22,6 +22,7 @@ from tunesmith.rundir import RunDir, read_json, read_json_lines, write_bytes
 
 _DROPPED_SHOWN = 100  # more are in data.json
 _HELD_OUT_SHOWN = 200  # more are in evaluation.jsonl
+_GROUPS_SHOWN = 6  # of drawn answers; all are in drawn.jsonl
 _QUESTION_SHOWN = 300  # characters; the end of a long question says what is asked
 # True of answers to anything; a verdict names them only where nothing says more.
 _FACTS = ("mean tokens", "end token rate")
@@ -51,6 +52,9 @@ class Page:
     held_out: list[dict[str, Any]]
     held_out_are: str
     held_out_shown: int
+    drawn: list[
+        tuple[str, list[dict[str, Any]]]
+    ]  # answers of the first and the last step, each with a heading
     curve: str | None  # a PNG in base64
     summary: list[Row]
     ledgers: list[tuple[str, dict[str, Any]]]
@@ -97,6 +101,7 @@ def page_of(run: RunDir) -> Page:
         held_out=held_out,
         held_out_are=held_out_in_words(len(held_out), data.get("eval") or {}),
         held_out_shown=_HELD_OUT_SHOWN,
+        drawn=drawn_answers(run.read_drawn()),
         curve=base64.b64encode(run.curve.read_bytes()).decode() if run.curve.exists() else None,
         summary=summary_of(lines),
         ledgers=[(side, data[side]) for side in ("train", "eval") if data.get(side)],
@@ -150,6 +155,7 @@ def verdict(scores: dict[str, Any], lines: list[dict[str, Any]]) -> str | None:
         return sentence[0].upper() + sentence[1:]
     for name, label in (
         ("eval_reward_accuracy", "Share of held-out pairs told apart"),
+        ("eval_reward", "Reward of answers to held-out prompts"),
         ("eval_loss", "Loss on held-out data"),
         ("loss", "Training loss"),
     ):
@@ -167,6 +173,24 @@ def held_out_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else line
         for line in lines
     ]
+
+
+def drawn_answers(lines: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Of the first and the last step some answers that were drawn, the best and the worst of each group first."""
+    found = []
+    steps = [line["step"] for line in lines]
+    for step in dict.fromkeys((min(steps, default=0), max(steps, default=0))):
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for line in lines:
+            if line["step"] == step:
+                groups.setdefault((line["place"], line["prompt"]), []).append(line)
+        shown = []
+        for group in list(groups.values())[:_GROUPS_SHOWN]:
+            ranked = sorted(group, key=lambda line: -line["reward"])
+            shown += [ranked[0], ranked[-1]]
+        if shown:
+            found.append((f"drawn at step {number(step)}", shown))
+    return found
 
 
 def held_out_in_words(count: int, ledger: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from tunesmith import huge_pages
 from tunesmith.errors import InputError
 from tunesmith.kernels.segment_attention import UnsupportedAttention
 from tunesmith.methods import Method
-from tunesmith.methods.base import Batch, Example
+from tunesmith.methods.base import Batch, Example, Teacher
 from tunesmith.models.layers import decoder_layers
 from tunesmith.models.policy import Policy
 from tunesmith.models.pretend import LiveBytes, move_in, pack, pretending
@@ -82,6 +82,7 @@ class Trial:
         packed: the type that quantised weights are unpacked to; None: they are not quantised.
         row: the row that takes most.
         examples: the samples of its update.
+        teacher: what a method learns from, where that is another model.
         accumulates: whether gradients of an earlier row are there when the row comes.
     """
 
@@ -96,6 +97,7 @@ class Trial:
     accumulates: bool
     segments: bool
     optimizer: str
+    teacher: Teacher | None
     top_layers: int | None  # None: all layers learn, at once or in the end
 
 
@@ -226,7 +228,7 @@ def _take(trial: Trial, tuned: nn.Module, layers: list[nn.Module]) -> _Taken:
                 weight.register_post_accumulate_grad_hook(one_more_gradient)
         before = live.beside
         policy.seat(0, 0)
-        found = trial.method.loss(policy, Batch((row,), trial.examples))
+        found = trial.method.loss(policy, Batch((row,), trial.examples, teacher=trial.teacher))
         loss = torch.stack([term.sum for term in found.terms]).sum()
         kept, live.phase = live.now - before, "top"
         loss.backward()

@@ -23,6 +23,7 @@ from tunesmith.models.policy import Policy
 from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
 from tunesmith.segments import Piece, Tree
 from tunesmith.train.rows import rows_of
+from tunesmith.train.teacher import Teaching
 
 log = logging.getLogger("tunesmith")
 
@@ -51,12 +52,14 @@ class Examples:
         reference: [samples, leaves], or None where the method needs none.
         others: whether each prompt comes with the answer to another one too: that of the next sample.
         tail: tokens without loss that go behind each leaf: what the template writes behind an answer's end.
+        teaching: what is kept of a teacher, or None.
     """
 
     samples: Samples
     reference: np.ndarray | None = None
     others: bool = False
     tail: tuple[int, ...] = ()
+    teaching: Teaching | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -67,7 +70,8 @@ class Examples:
         other = None
         if self.others:
             other = _with_answer_of(tree, self.samples.tree((at + 1) % len(self.samples)))
-        return Example(tree, self.samples.good(at), reference, other)
+        known = None if self.teaching is None else self.teaching.of(at)
+        return Example(tree, self.samples.good(at), reference, other, known)
 
     def place(self, at: int) -> Place:
         return self.samples.place(at)

@@ -21,10 +21,13 @@ from tunesmith.rundir import RunDir
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import peak_memory_bytes
+from tunesmith.train.drift import divergence_from_reference
 from tunesmith.train.events import Events
 from tunesmith.train.examples import Examples, batches_of
 from tunesmith.train.optim import learning_rate, make_optimizer
 from tunesmith.train.order import Schedule
+from tunesmith.train.rollout import Rollouts
+from tunesmith.train.teacher import KeptTeacher, LiveTeacher
 
 log = logging.getLogger("tunesmith")
 
@@ -47,17 +50,20 @@ class Job:
     stop_wanted: Callable[[], bool]
     unfreezing: Unfreezing | None = None
     lr_ratio: float | None = None  # LoRA+
+    teacher: LiveTeacher | KeptTeacher | None = None
+    rollouts: Rollouts | None = None
+    updates: int = 1  # in a row from the same samples
 
     @property
     def schedule(self) -> Schedule:
-        train = self.train
-        return Schedule(
-            len(self.samples), train.batch_size * train.accumulate, train.epochs, train.max_steps, train.seed
-        )
+        return Schedule.of(self.train, len(self.samples), self.updates)
 
     def batches(self, examples: Sequence[Example]) -> list[Batch]:
         """Lay samples into rows, under the token budget, with what the method observes of all of them."""
         laid = self._laid(examples)
+        if self.teacher is not None:
+            teacher = self.teacher.of(examples)
+            laid = [replace(batch, teacher=teacher) for batch in laid]
         if not self.method.needs_other_answers:
             return laid
         others = [example._replace(tree=example.other) for example in examples if example.other is not None]
@@ -157,6 +163,8 @@ def _one_update(
     """Gradients of one update's samples, summed over its batches, clipped; one optimizer step."""
     numbers = schedule.update(step)
     examples = [job.samples.example(number) for number in numbers]
+    if job.rollouts is not None:
+        examples = job.rollouts.of(step, numbers, examples)
     totals = job.method.plan(examples)
     batches = job.batches(examples)
     rows = [row for batch in batches for row in batch.rows]
@@ -284,7 +292,12 @@ def _evaluate_and_judge(job: Job, schedule: Schedule, state: TrainState) -> bool
 
 
 def held_out_loss(job: Job) -> tuple[float, dict[str, tuple[float, float]]]:
-    """The method's loss over the held-out samples, its terms' sums over their total weights; and its measures."""
+    """The method's loss over the held-out samples, its terms' sums over their total weights; and its measures.
+
+    Of a method that is judged by a measure, the loss is that measure, negated.
+    """
+    if job.method.judged_by:
+        return _held_out_measure(job)
     totals: dict[str, float] = {}
     for examples in _held_out(job):
         for name, weight in job.method.plan(examples).items():
@@ -297,7 +310,24 @@ def held_out_loss(job: Job) -> tuple[float, dict[str, tuple[float, float]]]:
                 found = job.method.loss(job.policy, batch)
                 loss += float(found.share_of(totals))
                 _add_measures(measures, _sums_of(found))
+    if job.method.needs_reference and job.policy.remembers:
+        batches = (batch for examples in _held_out(job) for batch in job.batches(examples))
+        measures["kl_from_reference"] = divergence_from_reference(job.policy, batches)
     return loss, measures
+
+
+def _held_out_measure(job: Job) -> tuple[float, dict[str, tuple[float, float]]]:
+    measures: dict[str, tuple[float, float]] = {}
+    first = 0
+    for examples in _held_out(job):
+        assert job.rollouts is not None
+        drawn = job.rollouts.of(None, range(first, first + len(examples)), examples)
+        first += len(examples)
+        with job.policy.scoring_mode():
+            for batch in job.batches(drawn):
+                _add_measures(measures, _sums_of(job.method.loss(job.policy, batch)))
+    value, weight = measures[job.method.judged_by]
+    return -value / weight, measures
 
 
 def _held_out(job: Job) -> Iterator[list[Example]]:

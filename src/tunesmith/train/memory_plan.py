@@ -15,18 +15,20 @@ from pathlib import Path
 
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tunesmith.config.method import Distill, Grpo
 from tunesmith.config.schema import Recipe
 from tunesmith.errors import InputError
 from tunesmith.methods import METHODS
-from tunesmith.methods.base import Example
+from tunesmith.methods.base import Example, Rollout, Taught, Teacher
 from tunesmith.models.adapters import add_adapter, add_shape_of
 from tunesmith.models.load import DTYPES
-from tunesmith.models.quantize import weights_bytes
-from tunesmith.models.skeleton import skeleton
+from tunesmith.models.quantize import checkpoint_method, weights_bytes
+from tunesmith.models.skeleton import model_config, skeleton
 from tunesmith.models.unfreeze import choose_what_learns
+from tunesmith.segments import Tree
 from tunesmith.train.dry_run import CannotPretend, StepMemory, Trial, step_memory
 from tunesmith.train.rows import PlannedRows
 
@@ -50,6 +52,7 @@ class Setting:
     start: Path | None = None  # the adapter that is gone on from
     new_tokens: tuple[int, ...] = ()
     scores: bool = False  # a head that scores instead of one that writes
+    teacher: Path | None = None  # the folder of the model that is learned from
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Needs:
     recipe: Recipe
     process: float  # bytes of this process, without weights
     weights: float  # all of them, as they are held
+    teacher: float  # the weights of another model that stays in memory
+    remembers: bool  # whether what learns is kept as it was before step 1, too
     step: StepMemory
     gaps: float  # what the allocator wastes, as a share of activations and logits
 
@@ -92,6 +97,10 @@ class Needs:
         held = self.step.with_recomputed(recomputed)
         adapter = {} if self.recipe.adapter.type == "none" else {"adapter": held.trainable}
         settled = {"process": self.process, "weights": self.weights, **adapter}
+        if self.teacher:
+            settled["teacher"] = self.teacher
+        if self.remembers:
+            settled["reference"] = held.trainable
         phases = [
             Phase("loading", {"process": self.process, "weights": self.weights}),
             Phase(
@@ -138,7 +147,8 @@ def needs_of(recipe: Recipe, setting: Setting, rows: PlannedRows) -> Needs:
         packed=compute if quantize in ("nf4", "bnb8") else None,
         method=METHODS[recipe.method.name](recipe.method),
         row=rows.heaviest,
-        examples=[Example(tree, None, (0.0, 0.0)) for tree in rows.heaviest_update],
+        examples=[_example(recipe, tree) for tree in rows.heaviest_update],
+        teacher=_pretended_teacher(recipe, setting),
         accumulates=rows.accumulates,
         segments=setting.segments,
         optimizer=recipe.train.optimizer,
@@ -150,9 +160,45 @@ def needs_of(recipe: Recipe, setting: Setting, rows: PlannedRows) -> Needs:
         recipe=recipe,
         process=_process_bytes(setting.device),
         weights=sizes["total"],
+        teacher=_teacher_bytes(recipe, setting, compute),
+        remembers=isinstance(recipe.method, Grpo) and recipe.method.kl > 0,
         step=step,
         gaps=_GAPS[setting.device],
     )
+
+
+def _example(recipe: Recipe, tree: Tree) -> Example:
+    """A sample with what a method may need to know of it, none of it true."""
+    if not isinstance(recipe.method, Grpo):
+        return Example(tree, None, (0.0, 0.0))
+    zeros = tuple((0.0,) * len(piece.tokens) for piece in tree[1:])
+    old = zeros if recipe.method.updates > 1 else ()
+    reference = zeros if recipe.method.kl else ()
+    return Example(tree, rollout=Rollout((0.0,) * len(zeros), {}, old, reference))
+
+
+def _pretended_teacher(recipe: Recipe, setting: Setting) -> Teacher | None:
+    """A teacher that says the same of all targets."""
+    if not isinstance(recipe.method, Distill):
+        return None
+    k = recipe.method.top_k
+    vocabulary = int(model_config(setting.folder).get_text_config().vocab_size)
+
+    def told(at: Tensor) -> Taught:
+        logprobs = torch.zeros(len(at), k or vocabulary, device=at.device)
+        return Taught(
+            logprobs, vocabulary, None if k is None else torch.zeros_like(logprobs, dtype=torch.long)
+        )
+
+    return lambda row: told
+
+
+def _teacher_bytes(recipe: Recipe, setting: Setting, compute: torch.dtype) -> float:
+    options = recipe.method
+    if setting.teacher is None or not isinstance(options, Distill) or options.top_k is not None:
+        return 0.0
+    quantize = "keep" if checkpoint_method(setting.teacher) else "none"
+    return float(weights_bytes(setting.teacher, dtype=compute, quantize=quantize)["total"])
 
 
 def _process_bytes(device: str) -> float:

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from tunesmith.config.schema import Train
+
 
 @lru_cache(maxsize=2)
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
@@ -28,10 +30,17 @@ class Schedule:
     epochs: int
     max_steps: int | None
     seed: int
+    repeats: int = 1  # updates in a row that take the same samples
+
+    @classmethod
+    def of(cls, train: Train, samples: int, repeats: int) -> Schedule:
+        """That of a recipe over so many samples."""
+        an_update = train.batch_size * train.accumulate
+        return cls(samples, an_update, train.epochs, train.max_steps, train.seed, repeats)
 
     @property
     def steps_an_epoch(self) -> int:
-        return -(-self.samples // self.an_update)
+        return -(-self.samples // self.an_update) * self.repeats
 
     @property
     def total_steps(self) -> int:
@@ -42,13 +51,14 @@ class Schedule:
     def update(self, step: int) -> tuple[int, ...]:
         """Sample numbers of update `step` (from 0)."""
         epoch, within = divmod(step, self.steps_an_epoch)
+        within //= self.repeats
         order = epoch_order(self.samples, self.seed, epoch)
         return tuple(order[within * self.an_update : (within + 1) * self.an_update].tolist())
 
     def epoch_after(self, step: int) -> float:
         """How many epochs are done after `step` updates, such as 1.5."""
         whole, within = divmod(step, self.steps_an_epoch)
-        return whole + within * self.an_update / self.samples
+        return whole + within / self.repeats * self.an_update / self.samples
 
     def ends_epoch(self, step: int) -> bool:
         """Whether an epoch is done after `step` updates."""

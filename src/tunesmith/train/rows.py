@@ -8,9 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+from tunesmith.config.method import Grpo, updates_of
 from tunesmith.config.schema import Recipe
+from tunesmith.models.generate import Answer
 from tunesmith.segments import Block, Row, Tree, lay_row, plan_rows, single_paths
 from tunesmith.train.order import Schedule
+from tunesmith.train.rollout import group
 
 _MOST_SAMPLES = 2000  # laid into rows for planning; it takes under a second
 
@@ -45,10 +48,19 @@ def rows_of(trees: Sequence[Tree], *, segments: bool, row_tokens: int, share: bo
     ]
 
 
+def _learned(recipe: Recipe, tree: Tree) -> Tree:
+    """A sample with answers of the longest length allowed where they are drawn in training."""
+    options = recipe.method
+    if not isinstance(options, Grpo):
+        return tree
+    longest = Answer((0,) * options.max_new_tokens, None)
+    return group(tree[0], [longest] * options.answers)
+
+
 def planned_rows(recipe: Recipe, samples: Stored, *, segments: bool, row_tokens: int) -> PlannedRows:
     """Lay the samples of some updates as the loop will."""
     train, lengths = recipe.train, samples.lengths
-    schedule = Schedule(len(lengths), recipe.samples_an_update, train.epochs, train.max_steps, train.seed)
+    schedule = Schedule.of(train, len(lengths), updates_of(recipe.method))
     steps = range(min(schedule.steps_an_epoch, schedule.total_steps))
     most = max(1, _MOST_SAMPLES // recipe.samples_an_update)
     chosen = sorted({int(step) for step in np.linspace(0, len(steps) - 1, min(most, len(steps)))})
@@ -58,7 +70,9 @@ def planned_rows(recipe: Recipe, samples: Stored, *, segments: bool, row_tokens:
         totals = [int(lengths[list(schedule.update(step))].sum()) for step in steps[: 50 * most]]
         chosen.append(int(np.argmax(totals)))
     share = train.share_prefixes == "auto"
-    trees = [tuple(samples.tree(number) for number in schedule.update(step)) for step in chosen]
+    trees = [
+        tuple(_learned(recipe, samples.tree(number)) for number in schedule.update(step)) for step in chosen
+    ]
     updates = tuple(
         tuple(rows_of(some, segments=segments, row_tokens=row_tokens, share=share)) for some in trees
     )

@@ -17,6 +17,7 @@ from tunesmith.data.converters import (
     ner,
     poetry,
     preference,
+    prompt,
     prompt_completion,
     qa_keywords,
     query_response,
@@ -49,6 +50,7 @@ FORMATS: dict[str, Format] = {
         qa_keywords.FORMAT,
         captions.FORMAT,
         poetry.FORMAT,
+        prompt.FORMAT,
         text.FORMAT,
     )
 }

@@ -17,6 +17,7 @@ from tunesmith.data.schema import (
     Message,
     Pair,
     Place,
+    Prompt,
     Text,
 )
 from tunesmith.data.words import kind_of, quoted
@@ -51,7 +52,7 @@ class Format:
     name: str
     shape: str
     fields: tuple[str, ...]
-    makes: type[Conversation] | type[Text] | type[Pair] | type[Labelled]
+    makes: type[Conversation] | type[Text] | type[Pair] | type[Labelled] | type[Prompt]
     convert: Callable[[Row, Place, Source], Converted]
     others: tuple[str, ...] = ()
     test: Callable[[Row], bool] | None = None

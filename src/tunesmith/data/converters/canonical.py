@@ -10,17 +10,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.data.converters.images import VISION
-from tunesmith.data.schema import Conversation, Converted, Image, Labelled, Message, Pair, Text, ToolCall
+from tunesmith.data.schema import (
+    Conversation,
+    Converted,
+    Image,
+    Labelled,
+    Message,
+    Pair,
+    Prompt,
+    Text,
+    ToolCall,
+)
 
 
 def to_messages(converted: Converted) -> dict[str, Any]:
-    """A row of the format messages, preference, labelled or text, ready to be written as JSON."""
+    """A row of the format messages, preference, labelled, prompt or text, ready to be written as JSON."""
     if isinstance(converted, Text):
         return {"text": converted.text}
     if isinstance(converted, Labelled):
         return {**_chat(converted.conversation), "label": converted.good}
     if isinstance(converted, Conversation):
         return _chat(converted)
+    if isinstance(converted, Prompt):
+        answer = {} if converted.reference is None else {"reference": converted.reference}
+        return {
+            "prompt": _messages(converted.messages, in_prompt=True),
+            **answer,
+            **_tools(converted.tools),
+        }
     return _pair(converted)
 
 
