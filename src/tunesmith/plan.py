@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.config.method import Distill, Grpo
 from tunesmith.config.schema import Recipe
 from tunesmith.models.load import DTYPES
 from tunesmith.models.quantize import weights_bytes
@@ -50,6 +51,7 @@ class Times:
     others_ran: (
         bool  # other programs kept much of the machine busy meanwhile, so that all of this may be too long
     )
+    not_counted: str | None = None  # what of the training comes on top
 
     @property
     def total(self) -> float:
@@ -254,7 +256,21 @@ def _times(
         _evaluations(recipe, setting, prepared, rows, speed),
         2 * len(recipe.evaluate.prompts) * recipe.evaluate.generation.max_new_tokens * speed.token,
         busy,
+        _not_counted(recipe),
     )
+
+
+def _not_counted(recipe: Recipe) -> str | None:
+    """What of a method's work the calibration does not time."""
+    options = recipe.method
+    if isinstance(options, Grpo):
+        return "drawing the answers"
+    if not isinstance(options, Distill):
+        return None
+    if options.top_k is not None:
+        return "asking the teacher, once"
+    drawn = options.answers == "student"
+    return "asking the teacher at every step" + (", and drawing the answers" if drawn else "")
 
 
 def _others_run() -> bool:

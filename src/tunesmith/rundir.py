@@ -47,6 +47,7 @@ _NAMES = {
     "environment.json",
     "data.json",
     "metrics.jsonl",
+    "drawn.jsonl",
     "loss.png",
     "checkpoints",
     "adapter",

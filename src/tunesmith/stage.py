@@ -52,6 +52,7 @@ from tunesmith.models.quantize import check_trainable
 from tunesmith.models.recompute import recompute_activations
 from tunesmith.models.save import read_about
 from tunesmith.models.scoring import scores, settle_padding
+from tunesmith.models.shallow import with_layers
 from tunesmith.models.source import Located, fingerprint, licence, locate
 from tunesmith.models.tokens import NewTokens, add_tokens, make_room
 from tunesmith.models.unfreeze import Unfreezing, choose_what_learns
@@ -117,6 +118,9 @@ def prepare(
     located = locate(
         model.source, revision=commit or model.revision, cache_dir=model.cache_dir, weights=weights
     )
+    if model.layers is not None:
+        folder, passing = with_layers(located.folder, model.layers)
+        located = located._replace(folder=folder, passing=passing)
     folder = located.folder
     trust = code_to_run(folder, model.source, allowed=model.trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust.tokenizer)

@@ -11,8 +11,8 @@ import torch
 from tests.conftest import TINY
 from tests.methods.test_dpo import pairs
 from tests.train.test_gradients import assert_same
-from tunesmith.config.schema import Adapter
 from tunesmith.config.method import Reward as Options
+from tunesmith.config.schema import Adapter
 from tunesmith.methods.base import Example
 from tunesmith.methods.reward import Reward
 from tunesmith.models.adapters import add_adapter

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _WHAT = {
     "process": "Python, libraries and data (measured)",
     "weights": "weights",
+    "teacher": "the teacher's weights",
+    "reference": "what learns, as it was before step 1",
     "adapter": "adapter, fp32",
     "optimizer": "optimizer",
     "gradients": "gradients",
@@ -83,6 +85,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
             "evaluations": times.evaluations,
             "answers_at_most": times.answers,
             "other_work_ran": times.others_ran,
+            "not_counted": times.not_counted,
         },
         "changes": [
             {"key": one.key, "from": one.old, "to": one.new, "peak_bytes": _whole(one.peak)}
@@ -150,6 +153,8 @@ def _show_times(plan: Plan, say: Any) -> None:
         )
     say(f"  {_duration(times.training)} for {counted(times.steps, 'step')} of {times.step:.3g} s, "
         f"{times.tokens_per_second:.3g} tokens a second")  # fmt: skip
+    if times.not_counted:
+        say(f"  {times.not_counted} comes on top", "yellow")
     if times.evaluations:
         say(f"  {_duration(times.evaluations)} for evaluations on the held-out part")
     if times.answers:

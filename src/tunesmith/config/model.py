@@ -34,6 +34,12 @@ class Model(Block):
     trust_remote_code: bool = Field(
         False, description="Run Python code that the model's folder brings along."
     )
+    layers: int | None = Field(
+        None,
+        ge=1,
+        description="Begin with so many of the model's layers, spread evenly, the first and the last among them: a small "
+        "student for `distill`. Needs adapter.type: none.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="The type of compute and of frozen weights; trainable weights are always fp32. "

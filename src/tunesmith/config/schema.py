@@ -342,6 +342,10 @@ class Recipe(Block):
             )
         if adapter.dora and model.quantize == "keep":
             raise ValueError("adapter.dora needs weights that can be unpacked, not model.quantize: keep")
+        if model.layers is not None and adapter.type != "none":
+            raise ValueError(
+                "model.layers makes another model, which an adapter would not fit; use adapter.type: none"
+            )
         if model.max_memory is not None and model.device_map == "none":
             raise ValueError("model.max_memory goes with model.device_map: auto")
         if adapter.type == "none" and model.quantize != "none":

@@ -31,6 +31,7 @@ from tunesmith.models.load import DTYPES, end_token_ids, load_model, load_tokeni
 from tunesmith.models.placement import Place
 from tunesmith.models.quantize import checkpoint_method
 from tunesmith.models.save import About, read_about
+from tunesmith.models.shallow import with_layers
 from tunesmith.models.source import fingerprint, locate
 from tunesmith.models.tokens import add_tokens, make_room
 from tunesmith.models.vision import picture_tokens, why_blind
@@ -64,6 +65,7 @@ class _Wanted:
     device_map: str = "none"
     max_memory: Mapping[Place, str] | None = None
     cache_dir: str | None = None
+    layers: int | None = None  # of the base; None: all
     trust_remote_code: bool = False
 
 
@@ -110,7 +112,7 @@ def look_at(name: str) -> Named:
     Raises: as `open_speaker`.
     """
     _, wanted = _what(name, base=False, device="auto")
-    folder = wanted.model or _base(wanted.about, wanted.cache_dir)
+    folder = wanted.model or _base(wanted)
     trust = code_to_run(folder, wanted.about.base, allowed=wanted.trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust.tokenizer)
     add_tokens(tokenizer, wanted.about.new_tokens)
@@ -171,6 +173,7 @@ def _of_run(run: RunDir, recipe: Recipe, *, base: bool, device: str) -> _Wanted:
         device_map=recipe.model.device_map,
         max_memory=recipe.model.max_memory if chosen == trained_on else None,
         cache_dir=recipe.model.cache_dir,
+        layers=recipe.model.layers,
         trust_remote_code=recipe.model.trust_remote_code,
     )
 
@@ -202,9 +205,12 @@ def _device_here(wanted: str, *, asked: bool) -> str:
         return choose_device("auto", hardware)
 
 
-def _base(about: About, cache_dir: str | None) -> Path:
+def _base(wanted: _Wanted) -> Path:
     """The folder of the base; where it is not the one that was trained on, that is said."""
-    folder = locate(about.base, revision=about.revision, cache_dir=cache_dir).folder
+    about = wanted.about
+    folder = locate(about.base, revision=about.revision, cache_dir=wanted.cache_dir).folder
+    if wanted.layers is not None:
+        folder, _ = with_layers(folder, wanted.layers)
     if about.fingerprint is not None and fingerprint(folder) != about.fingerprint:
         log.warning(
             "the base model %s is not the one that this was trained on: it has changed since", about.base
@@ -219,7 +225,7 @@ def _load(name: str, wanted: _Wanted, shelf: Shelf) -> Speaker:
     precision = choose_precision(wanted.precision, device, hardware, every_gpu=every_gpu)
     torch.set_num_threads(hardware.cores)
     about = wanted.about
-    folder = wanted.model or _base(about, wanted.cache_dir)
+    folder = wanted.model or _base(wanted)
     trust = code_to_run(folder, about.base, allowed=wanted.trust_remote_code)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust.tokenizer)
     new_tokens = add_tokens(tokenizer, about.new_tokens)

@@ -52,9 +52,10 @@ class Distill:
 
     def loss(self, policy: Score, batch: Batch) -> Loss:
         found = torch.cat([self._of_row(policy, row, batch) for row in batch.rows])  # [R, 3]
-        weights = found.new_tensor([target.weight for row in batch.rows for target in row.targets])
+        weight_of = [target.weight for row in batch.rows for target in row.targets]
+        weights = found.new_tensor(weight_of)
         divergence, nll, agrees = (found * weights[:, None]).sum(0).unbind()
-        share, weight = self.options.sft, float(weights.sum())
+        share, weight = self.options.sft, sum(weight_of)
         return Loss(
             (Term("tokens", divergence, 1 - share), Term("tokens", nll, share)),
             (

@@ -50,6 +50,7 @@ class Located(NamedTuple):
     source: str  # as PEFT and others would name it
     revision: str | None  # the commit, where the hub tells one; else what was asked for
     commit: str | None
+    passing: object = None  # what a folder that cannot be kept goes with
 
 
 def builtin_names() -> list[str]:
