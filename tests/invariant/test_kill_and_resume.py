@@ -125,6 +125,53 @@ def test_damaged_reference_values_are_said_and_made_anew(command, uninterrupted_
             values.write_bytes(b"")
 
 
+WRITTEN = {
+    "kept teacher": {"name": "distill", "top_k": 8},
+    "own answers": {"name": "distill", "answers": "student", "max_new_tokens": 12},
+    "rewarded": {
+        "name": "grpo",
+        "rewards": "rewards.py:short",
+        "answers": 3,
+        "max_new_tokens": 12,
+        "updates": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=WRITTEN)
+def uninterrupted_on_answers(command, tmp_path_factory, tiny_model_folder, request):
+    """A run that learns from a teacher, or from answers that the model draws meanwhile."""
+    folder = tmp_path_factory.mktemp("answers")
+    method = WRITTEN[request.param]
+    teacher = {"teacher": str(tiny_model_folder)} if method["name"] == "distill" else {}
+    (folder / "rewards.py").write_text("def short(attempt):\n    return -len(attempt.answer)\n", "utf-8")
+    recipe = write_recipe(
+        folder,
+        tiny_model_folder,
+        method={**method, **teacher},
+        train={"threads": 1},
+        evaluate={"prompts": []},
+    )
+    return finished(command, folder, recipe)
+
+
+@pytest.mark.parametrize(
+    "kill", [pytest.param(kill, marks=() if kill % 7 == 3 else slow) for kill in range(KILLS)]
+)
+def test_so_does_one_that_learns_from_a_teacher_or_from_answers_it_draws(
+    command, uninterrupted_on_answers, tmp_path, kill
+):
+    recipe, whole, duration = uninterrupted_on_answers
+    run = tmp_path / "run"
+    kill_and_resume(command, recipe, run, duration * (kill + 0.5) / KILLS)
+    assert result_bytes(run) == result_bytes(whole)
+    assert deterministic_columns(run / "metrics.jsonl") == deterministic_columns(whole / "metrics.jsonl")
+    drawn = [
+        path.read_bytes() if (path := folder / "drawn.jsonl").exists() else None for folder in (run, whole)
+    ]
+    assert drawn[0] == drawn[1]
+
+
 @pytest.mark.parametrize("how", ["lora", "none"])
 def test_a_reward_model_killed_and_resumed_ends_with_the_same_bytes(
     command, tmp_path, tiny_model_folder, how

@@ -30,9 +30,10 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor, k: int | None = Non
     method = Distill(options(**changes))
     logprobs = (teacher / method.options.temperature).log_softmax(-1)
     if k is None:
-        return method._divergence(student, Taught(logprobs, student.shape[-1]))
+        return method._divergence(student, Taught(logprobs, student.shape[-1]), student.logsumexp(-1))
     best = logprobs.topk(k, -1)
-    return method._divergence(student, Taught(best.values, student.shape[-1], best.indices))
+    taught = Taught(best.values, student.shape[-1], best.indices)
+    return method._divergence(student, taught, student.logsumexp(-1))
 
 
 DIVERGENCES = [

@@ -33,7 +33,11 @@ def find_teacher(options: Distill, tokenizer: PreTrainedTokenizerBase) -> Named:
     Raises:
         InputError: there is none of that name, or it knows other tokens than the student.
     """
-    found = look_at(options.teacher)
+    try:
+        found = look_at(options.teacher)
+    except InputError as error:
+        error.where = error.where or "method.teacher"
+        raise
     _check_same_tokens(options.teacher, found.tokenizer.get_vocab(), tokenizer.get_vocab())
     return found
 

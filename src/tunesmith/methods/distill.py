@@ -79,18 +79,24 @@ class Distill:
                 if taught.tokens is not None:
                     likeliest = taught.tokens.gather(1, likeliest)
                 agrees = (likeliest[:, 0] == logits[:, : taught.vocabulary].argmax(-1)).float()
-            nll = logits.logsumexp(-1) - logits.gather(1, wanted[:, None])[:, 0]
-            return torch.stack([self._divergence(logits, taught), nll, agrees], -1)
+            total = logits.logsumexp(-1)
+            nll = total - logits.gather(1, wanted[:, None])[:, 0]
+            return torch.stack([self._divergence(logits, taught, total), nll, agrees], -1)
 
         return policy.over_vocabulary(row, of_targets)
 
-    def _divergence(self, logits: Tensor, taught: Taught) -> Tensor:
-        """[C] from the student's logits [C, V]."""
-        options = self.options
-        student = (logits[:, : taught.vocabulary] / options.temperature).log_softmax(-1)
-        teacher = taught.logprobs
-        if taught.tokens is not None:
-            student, teacher = _with_the_rest(student.gather(1, taught.tokens)), _with_the_rest(teacher)
+    def _divergence(self, logits: Tensor, taught: Taught, total: Tensor) -> Tensor:
+        """[C] from the student's logits [C, V] and the logarithm [C] of the sum of their exponentials."""
+        options, teacher = self.options, taught.logprobs
+        softened = logits[:, : taught.vocabulary]
+        if options.temperature != 1 or taught.vocabulary != logits.shape[1]:
+            softened = softened / options.temperature
+            total = softened.logsumexp(-1)
+        if taught.tokens is None:
+            student = softened - total[:, None]
+        else:  # a few numbers a row, where the whole vocabulary need not be gone through again
+            student = _with_the_rest(softened.gather(1, taught.tokens) - total[:, None])
+            teacher = _with_the_rest(teacher)
         scale = options.temperature**2
         if options.divergence == "forward_kl":
             return scale * _kl(teacher, student)

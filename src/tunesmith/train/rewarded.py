@@ -184,7 +184,9 @@ class Groups:
                     f"the reward function {name} {wrong} for the answer {text[:_SHOWN]!r} to this row",
                     where=str(sample.place),
                     expected="a finite number",
-                    remedy=f"mend the function, and go on with `{self.run.command('resume')}`",
+                    remedy="bring rows that say what should be answered"
+                    if function in REWARDS.values()
+                    else f"mend the function, and go on with `{self.run.command('resume')}`",
                 )
         return values
 
