@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import byte_tokenizer, tiny_llama
 from tests.recipes import write_recipe, write_rows
@@ -29,8 +30,6 @@ def nothing(attempt):
 @pytest.fixture(scope="module")
 def teacher_folder(tmp_path_factory) -> Path:
     """Another model that knows the same tokens."""
-    import torch
-
     folder = tmp_path_factory.mktemp("teacher") / "tiny"
     torch.manual_seed(0)
     model = tiny_llama()
@@ -78,6 +77,7 @@ def test_the_student_comes_closer_to_its_teacher(tmp_path, tiny_model_folder, te
     lines = run.read_metrics()
     divergences = of(lines, "eval_divergence")
     assert divergences[-1] < 0.7 * divergences[0]
+    assert torch.get_num_threads() == 1  # as the recipe says, whatever the teacher would take
     assert of(lines, "eval_teacher_agreement")[-1] >= of(lines, "eval_teacher_agreement")[0]
     assert "divergence" in run.report.read_text("utf-8")
 

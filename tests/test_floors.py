@@ -26,6 +26,7 @@ FLOORS = [
     ["train"],
     ["infer"],
     ["evaluation", "export", "report"],
+    ["lessons"],
     ["stage"],
     ["pipeline", "plan"],
     ["cli", "studio"],

@@ -29,13 +29,14 @@ from tunesmith.errors import InputError, Interrupted, failed_writing_is_a_work_e
 from tunesmith.evaluation.before_after import ask_prompts, before_after
 from tunesmith.evaluation.run import answer_rows, evaluation, evaluation_rows, score_rows, told
 from tunesmith.infer.speaker import Reply, Speaker
+from tunesmith.lessons import rollouts_of
 from tunesmith.methods import METHODS
 from tunesmith.models.packed import parameter_count
 from tunesmith.models.save import About, result_must_be_free, save_result
 from tunesmith.report.curve import draw_curve
 from tunesmith.report.html import write_report
 from tunesmith.rundir import RunDir, read_json, write_json, write_json_lines
-from tunesmith.stage import Stage, rollouts_of, set_the_stage
+from tunesmith.stage import Stage, set_the_stage
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import TrainState
 from tunesmith.train.device import out_of_memory_is_a_work_error
@@ -237,6 +238,7 @@ def _train(
     events: Events,
     stop_wanted: Callable[[], bool],
 ) -> TrainState:
+    prepared = stage.prepared
     job = Job(
         train=recipe.train,
         run=run,
@@ -251,7 +253,9 @@ def _train(
         unfreezing=stage.unfreezing,
         lr_ratio=recipe.adapter.lr_ratio,
         teacher=stage.teacher,
-        rollouts=rollouts_of(recipe, run, stage),
+        rollouts=rollouts_of(
+            recipe, run, stage.policy, prepared.renderer, prepared.data, stage.choices.row_tokens
+        ),
         updates=updates_of(recipe.method),
     )
     total_steps, start_step = job.schedule.total_steps, start[1].step if start else 0

@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +28,9 @@ from tunesmith.evaluation.before_after import ask_prompts, base_replies
 from tunesmith.evaluation.run import HeldOut, answer_rows, check_metrics, held_out_rows, stored_base
 from tunesmith.infer.open import Named
 from tunesmith.infer.pictures import asked
-from tunesmith.infer.reading import ReplyReader
 from tunesmith.infer.speaker import Reply, Speaker
-from tunesmith.infer.teacher import find_teacher, load_teacher
+from tunesmith.infer.teacher import find_teacher
+from tunesmith.lessons import STARTED_FROM, examples_of, remember_the_start, taught
 from tunesmith.methods import METHODS
 from tunesmith.models.adapters import (
     CONFIG_FILE,
@@ -69,16 +67,13 @@ from tunesmith.train.environment import (
     stored_choices,
 )
 from tunesmith.train.events import Listener
-from tunesmith.train.examples import Examples, reference_of
+from tunesmith.train.examples import Examples
 from tunesmith.train.memory_plan import Setting
-from tunesmith.train.rewarded import Groups, find_rewards
-from tunesmith.train.rollout import OwnAnswers, Rollouts, Sampler
-from tunesmith.train.teacher import KeptTeacher, LiveTeacher, keep_teaching
+from tunesmith.train.rewarded import find_rewards
+from tunesmith.train.teacher import KeptTeacher, LiveTeacher
 from tunesmith.train.trackers import open_trackers
 
 log = logging.getLogger("tunesmith")
-
-STARTED_FROM = "adapter it started from"  # its name in what a run is bound to
 
 
 @dataclass(frozen=True)
@@ -228,9 +223,10 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         held_out = _base_on_held_out(recipe, left, prepared, model)
         tuned, policy = _put_on_for_training(recipe, model, start, prepared, choices)
         identity = _identity(recipe, prepared, start)
-        _remember_the_start(recipe, policy)
-        train, held = _examples(recipe, prepared, policy, choices, identity)
-        teacher, train, held = _taught(recipe, prepared, choices, train, held)
+        remember_the_start(recipe, policy)
+        train, held = examples_of(recipe, prepared.data, prepared.renderer, policy, choices, identity)
+        vocabulary = 1 + max(prepared.tokenizer.get_vocab().values())
+        teacher, train, held = taught(recipe, prepared.teacher, vocabulary, choices, train, held)
     fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
     environment = describe(
         recipe, choices, fingerprints, prepared.located.commit, licence(prepared.model_folder)
@@ -436,110 +432,6 @@ def _put_adapter_on(
         )
     choose_what_learns(tuned, adapter)
     return tuned
-
-
-def _examples(
-    recipe: Recipe, prepared: Prepared, policy: Policy, choices: Choices, identity: Mapping[str, str]
-) -> tuple[Examples, Examples]:
-    """Both sides of the data, with what the model says of them now, before step 1, where the method compares with it.
-
-    A fresh adapter changes nothing, whatever its rank, so the values serve every recipe on these weights and rows.
-    """
-    sides = prepared.data.train, prepared.data.eval
-    method = METHODS[recipe.method.name](recipe.method)
-    if not method.needs_reference:
-        # What scores a chat in transformers reads all that the template writes.
-        tail = prepared.renderer.ending[1:] if method.scores else ()
-        return Examples(sides[0], tail=tail), Examples(sides[1], tail=tail)
-    key: dict[str, Any] = {
-        "weights": [identity["model"], identity.get(STARTED_FROM)],
-        "held": [recipe.model.quantize, choices.device, choices.precision, choices.packed_rows],
-        "init": recipe.adapter.init,  # others than LoRA's own take the weights apart, which rounds them
-        "tokens": list(recipe.model.new_tokens),
-    }
-    known = partial(
-        reference_of,
-        policy,
-        others=method.needs_other_answers,
-        row_tokens=choices.row_tokens,
-        key=key if recipe.data.cache else None,
-    )
-    train, held_out = (Examples(side, known(side), method.needs_other_answers) for side in sides)
-    return train, held_out
-
-
-def _taught(
-    recipe: Recipe, prepared: Prepared, choices: Choices, train: Examples, held: Examples
-) -> tuple[LiveTeacher | KeptTeacher | None, Examples, Examples]:
-    """The teacher that a method needs: in memory, or what is kept of it with both sides of the data."""
-    options, found = recipe.method, prepared.teacher
-    if not isinstance(options, Distill) or found is None:
-        return None, train, held
-    vocabulary = 1 + max(prepared.tokenizer.get_vocab().values())
-    load = cache(
-        partial(
-            load_teacher,
-            options,
-            device=choices.device,
-            precision=choices.precision,
-            vocabulary=vocabulary,
-        )
-    )
-    if options.top_k is None:
-        return load().live, train, held
-    key: dict[str, Any] = {
-        "teacher": found.fingerprint,
-        "temperature": options.temperature,
-        "held": [choices.device, choices.precision],
-    }
-    train, held = (
-        replace(
-            side,
-            teaching=keep_teaching(
-                lambda: load().live,
-                side.samples,
-                options.top_k,
-                row_tokens=choices.row_tokens,
-                key=key if recipe.data.cache else None,
-            ),
-        )
-        for side in (train, held)
-    )
-    return KeptTeacher(vocabulary), train, held
-
-
-def _remember_the_start(recipe: Recipe, policy: Policy) -> None:
-    """Keep the weights that learn, before any is restored, where something is compared with them while they learn."""
-    options = recipe.method
-    compares = isinstance(options, Grpo) and options.kl > 0
-    # How far held-out answers moved is worth an adapter's memory, not a whole model's.
-    shows = METHODS[options.name](options).needs_reference and recipe.adapter.type == "lora"
-    if compares or (shows and recipe.data.eval is not None):
-        policy.remember()
-
-
-def rollouts_of(recipe: Recipe, run: RunDir, stage: Stage) -> Rollouts | None:
-    """What draws answers in the place of the data's, where the method learns from such."""
-    options = recipe.method
-    if not isinstance(options, Grpo | Distill) or (
-        isinstance(options, Distill) and options.answers == "given"
-    ):
-        return None
-    renderer = stage.prepared.renderer
-    sampler = Sampler(stage.policy, options.max_new_tokens, renderer.stop_ids, recipe.train.seed)
-    if isinstance(options, Distill):
-        return OwnAnswers(sampler, options.student_share)
-    reader = ReplyReader(renderer)
-    return Groups(
-        run,
-        sampler,
-        options,
-        find_rewards(options),
-        lambda answer: reader.text(answer.tokens, ended=answer.ended),
-        stage.prepared.data.train,
-        stage.prepared.data.eval,
-        stage.choices.row_tokens,
-    )
 
 
 def _same_tokens_as(start: Path, recipe: Recipe) -> None:

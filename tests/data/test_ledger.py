@@ -2,10 +2,10 @@
 
 import pytest
 
-from tunesmith.data.flow import Dropped, Side
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.schema import Place, Stretch, Strip
 from tunesmith.data.store import SPLIT, Draft, SampleStore, StoreWriter
+from tunesmith.data.tally import Dropped, Side
 
 PLACE = Place("rows.jsonl", 3, 2)
 

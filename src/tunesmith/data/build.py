@@ -16,12 +16,13 @@ import numpy as np
 from tunesmith import __version__
 from tunesmith.config.schema import Data, Source
 from tunesmith.data.cache import LAST_FILE, PassingFolder, read_prepared
-from tunesmith.data.flow import Flow, Seen, Side, run
+from tunesmith.data.flow import run
 from tunesmith.data.ledger import ledger_of
 from tunesmith.data.readers import Found, digest, find
 from tunesmith.data.render import Renderer
 from tunesmith.data.schema import Labelled, Pair, Place, Text
 from tunesmith.data.store import SampleStore, StoreWriter
+from tunesmith.data.tally import Flow, Seen, Side
 from tunesmith.errors import InputError, Problems
 from tunesmith.rundir import FREE_AND_REPEAT, read_json, write_json
 

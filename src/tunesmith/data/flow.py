@@ -10,25 +10,22 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
-from typing import NamedTuple
 
-from tunesmith.config.schema import Data, Source
+from tunesmith.config.schema import Source
 from tunesmith.data.converters import convert, detect
 from tunesmith.data.converters.base import Format, bad_row
 from tunesmith.data.converters.images import BadPicture
+from tunesmith.data.drafts import Drafter
 from tunesmith.data.encode import Encoding
-from tunesmith.data.pairs import conversations_of, joined, truncated_pair, with_sides
+from tunesmith.data.pairs import conversations_of, with_sides
 from tunesmith.data.readers import Found, read
-from tunesmith.data.render import Renderer
 from tunesmith.data.rendered import Outline
 from tunesmith.data.reshape import (
     evenly,
     has_thoughts,
     only_last_turn,
-    split,
-    truncated,
     weighted,
     without_thoughts,
 )
@@ -37,84 +34,23 @@ from tunesmith.data.schema import (
     Conversation,
     Converted,
     Labelled,
-    Message,
     Pair,
     Place,
     Prompt,
     SourceRow,
-    Stretch,
-    Strip,
     Text,
 )
-from tunesmith.data.store import SPLIT, TRUNCATED, WHOLE, Draft, StoreWriter, longest_path, loss_tokens
+from tunesmith.data.store import StoreWriter
+from tunesmith.data.tally import Dropped, Flow, Side
 from tunesmith.data.words import drop_reason
 from tunesmith.errors import InputError
 
 ROWS_TO_DETECT_BY = 1000
-MOST_PROBLEMS_KEPT = 1000
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 1 << 21
 # The method that learns from each sample type, to name in a message the one that fits.
 METHOD_OF: dict[type, str] = {
     Conversation: "sft", Text: "pretrain", Pair: "dpo", Labelled: "kto", Prompt: "grpo"
 }  # fmt: skip
-
-
-class Dropped(NamedTuple):
-    """A row that is not used, and why."""
-
-    place: Place
-    reason: str
-
-
-@dataclass
-class Side:
-    """What became of the rows of one side, training or held-out. The kept ones are in the store."""
-
-    read: int = 0
-    dropped: list[Dropped] = field(default_factory=list)
-    formats: list[str] = field(default_factory=list)
-
-
-class Seen:
-    """How many rows something was seen in, and the first of them."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.first: Place | None = None
-
-    def at(self, place: Place) -> None:
-        self.rows += 1
-        self.first = self.first or place
-
-
-@dataclass
-class Flow:
-    """What goes through all steps, and what they find."""
-
-    data: Data
-    method: str
-    consumes: type
-    learn_chosen: bool
-    renderer: Renderer
-    seed: int
-    problems: list[InputError] = field(default_factory=list)
-    more_problems: int = 0
-    long: list[tuple[Place, int]] = field(default_factory=list)
-    rewritten: Seen = field(default_factory=Seen)
-    guarded: Seen = field(default_factory=Seen)
-    thoughts: Seen = field(default_factory=Seen)
-    control: Seen = field(default_factory=Seen)
-    lone_tokens: Seen = field(default_factory=Seen)
-    chosen: Seen = field(default_factory=Seen)
-    formats: dict[str, str] = field(default_factory=dict)
-    named: set[str] = field(default_factory=set)  # files whose format the recipe names
-    images: set[str] = field(default_factory=set)
-
-    def problem(self, error: InputError) -> None:
-        if len(self.problems) < MOST_PROBLEMS_KEPT:
-            self.problems.append(error)
-        else:
-            self.more_problems += 1
 
 
 @dataclass
@@ -177,6 +113,7 @@ class _SourceFile:
     ) -> None:
         self.source, self.file, self.flow, self.side = source, file, flow, side
         self.writer, self.pool = writer, pool
+        self.drafter = Drafter(flow, source, side)
         self.ids: dict[int, int] = {}
 
     def take(self, rows: Iterable[SourceRow]) -> None:
@@ -329,11 +266,8 @@ class _SourceFile:
                     next(encoded) if encodings is not None and outline.joint is not None else None
                     for outline in row.outlines
                 ]
-                if isinstance(row.value, Prompt):
-                    drafts = self._prompt_drafts(row.value, row.place)
-                else:
-                    drafts = self._drafts(row, given) if row.outlines else self._text_drafts(ids, row.place)
-                    _must_teach(drafts, row.place)
+                assert row.value is not None
+                drafts = self.drafter.samples_of(row.value, row.place, row.outlines, given, ids)
                 if drafts:
                     self.writer.add(drafts)
                     self._note(row)
@@ -353,128 +287,7 @@ class _SourceFile:
             if any(outline.guarded for outline in row.outlines):
                 flow.guarded.at(row.place)
 
-    def _drafts(self, row: _Row, encodings: Sequence[Encoding | None]) -> list[Draft]:
-        """The samples of a row of chats: one, but for a long chat that is split; none for one that is too long."""
-        assert row.value is not None
-        flow, limit = self.flow, self.flow.data.max_length
-        finished = [
-            flow.renderer.finish(outline, encoding).strips
-            for outline, encoding in zip(row.outlines, encodings, strict=True)
-        ]
-        strips = _as_tree(finished)
-        length = longest_path(strips)
-        if length <= limit:
-            return [self._draft(row.value, strips, row.place, WHOLE)]
-        if flow.data.on_long in ("error", "drop"):
-            self._too_long(row.place, length)
-            return []
-        pieces, change = self._shortened(row.value, row.place)
-        drafts = []
-        for piece in pieces:
-            strips = _as_tree([flow.renderer.rendered(side).strips for side in conversations_of(piece)])
-            if longest_path(strips) > limit:
-                raise _still_too_long(row.place, longest_path(strips), limit, change)
-            drafts.append(self._draft(piece, strips, row.place, change))
-        return drafts
-
-    def _shortened(self, value: Converted, place: Place) -> tuple[list[Converted], int]:
-        """A row that is too long as `on_long` says: truncated, or in pieces."""
-        flow, limit = self.flow, self.flow.data.max_length
-        if flow.data.on_long == "truncate":
-            if isinstance(value, Pair):
-                return [truncated_pair(value, self._length, limit)], TRUNCATED
-            if isinstance(value, Labelled):
-                cut = truncated(value.conversation, self._length, limit)
-                return [replace(value, conversation=cut)], TRUNCATED
-            assert isinstance(value, Conversation)
-            return [truncated(value, self._length, limit)], TRUNCATED
-        if not isinstance(value, Conversation):
-            raise bad_row(
-                f"row {place.row} is longer than data.max_length {limit}, and a judged answer cannot be split",
-                place,
-                remedy="truncate the questions (`on_long: truncate` under data), drop such rows, or raise max_length",
-            )
-        everything = flow.data.loss_on == "everything"
-        return [*split(value, self._length, limit, keep_all=everything)], SPLIT
-
-    def _length(self, conversation: Conversation) -> int:
-        if not any(message.loss for message in conversation.messages):
-            # A part of a chat may hold no answer to learn; it is as long as if its last one were.
-            last = replace(conversation.messages[-1], loss=1.0)
-            conversation = replace(conversation, messages=(*conversation.messages[:-1], last))
-        return longest_path(self.flow.renderer.rendered(conversation).strips)
-
-    def _draft(self, value: Converted, strips: tuple[Strip, ...], place: Place, change: int) -> Draft:
-        conversation, *others = conversations_of(value)
-        asked, answered = _last("user", conversation), _last("assistant", conversation)
-        rejected = _last("assistant", others[0]) if others else None
-        pictures = [image for m in conversation.messages for image in m.images]
-        images = tuple(image.path for image in pictures)
-        self.flow.images.update(images)
-        return Draft(
-            strips,
-            place,
-            asked.text if asked else None,
-            answered.text if answered else None,
-            images,
-            change,
-            contents=tuple(image.digest for image in pictures),
-            keywords=answered.keywords if answered else (),
-            rejected=rejected.text if rejected else None,
-            good=value.good if isinstance(value, Labelled) else None,
-        )
-
-    def _text_drafts(self, ids: list[int], place: Place) -> list[Draft]:
-        """A text as pieces of at most `max_length` tokens, the last one as long as it comes.
-
-        A piece's first token has nothing to be predicted from, so a last piece of one token would teach nothing.
-        """
-        self.flow.renderer.pictures_in(ids, ())  # raises where a text holds the token of pictures
-        size = self.flow.data.max_length
-        pieces = [ids[at : at + size] for at in range(0, len(ids), size)]
-        if len(pieces) > 1 and len(pieces[-1]) == 1:
-            pieces.pop()
-            self.flow.lone_tokens.at(place)
-        weight = self.source.weight
-        return [Draft((Strip(piece, (Stretch(1, len(piece), weight),)),), place) for piece in pieces]
-
-    def _prompt_drafts(self, value: Prompt, place: Place) -> list[Draft]:
-        """A prompt as the model is shown it, with nothing to learn yet: its answers are drawn in training."""
-        renderer, limit = self.flow.renderer, self.flow.data.max_length
-        pictures = [image for message in value.messages for image in message.images]
-        ids = renderer.prompt(value.messages, value.tools)
-        if len(ids) > limit:
-            if self.flow.data.on_long in ("error", "drop"):
-                self._too_long(place, len(ids))
-                return []
-            raise bad_row(
-                f"row {place.row} is longer than data.max_length {limit}, and a prompt is neither truncated nor split",
-                place,
-                remedy="drop such rows (`on_long: drop` under data), or raise max_length",
-            )
-        images = tuple(image.path for image in pictures)
-        self.flow.images.update(images)
-        asked = next((m.text for m in reversed(value.messages) if m.role == "user"), None)
-        return [
-            Draft(
-                (Strip(ids, (), None, tuple(renderer.pictures_in(ids, pictures))),),
-                place,
-                asked,
-                value.reference,
-                images,
-                contents=tuple(image.digest for image in pictures),
-                keywords=value.keywords,
-            )
-        ]
-
     # --- rows that are not kept --------------------------------------------------------------------------------
-
-    def _too_long(self, place: Place, length: int) -> None:
-        limit = self.flow.data.max_length
-        if self.flow.data.on_long == "drop":
-            self.side.dropped.append(Dropped(place, f"{length} tokens, longer than max_length {limit}"))
-        else:
-            self.flow.long.append((place, length))
 
     def _refuse(self, error: BadRow, place: Place) -> None:
         """Count a bad row as dropped, or remember it as a problem."""
@@ -500,33 +313,6 @@ def _without_the_answer(value: Conversation) -> Prompt:
 def _judges(format: Format) -> bool:
     """Whether rows of the format say which answer is better, or whether one is good."""
     return format.makes in (Pair, Labelled)
-
-
-def _last(role: str, conversation: Conversation) -> Message | None:
-    return next((m for m in reversed(conversation.messages) if m.role == role), None)
-
-
-def _as_tree(sides: Sequence[tuple[Strip, ...]]) -> tuple[Strip, ...]:
-    """A chat as it was rendered; two as one tree."""
-    return joined(*sides) if len(sides) > 1 else sides[0]
-
-
-def _must_teach(drafts: Sequence[Draft], place: Place) -> None:
-    if not all(loss_tokens(draft.strips) for draft in drafts):
-        raise bad_row(f"no token of row {place.row} carries loss, so nothing can be learned from it", place)
-
-
-def _still_too_long(place: Place, length: int, limit: int, change: int) -> BadRow:
-    how = (
-        "has, without its older turns and the end of its question, still"
-        if change == TRUNCATED
-        else "holds an exchange of"
-    )
-    return bad_row(
-        f"row {place.row} {how} {length} tokens, longer than data.max_length {limit}",
-        place,
-        remedy=f"raise data.max_length to {length}, or drop such rows with `on_bad_row: skip` under data",
-    )
 
 
 def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.flow import Side
 from tunesmith.data.statistics import statistics_of
 from tunesmith.data.store import SPLIT, TRUNCATED, SampleStore
+from tunesmith.data.tally import Side
 
 
 def ledger_of(side: Side, kept: SampleStore, train: SampleStore | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.method import Distill
@@ -53,7 +54,9 @@ def load_teacher(options: Distill, *, device: str, precision: str, vocabulary: i
         InputError: it cannot be loaded.
     """
     log.info("loading the teacher %s", options.teacher)
+    threads = torch.get_num_threads()
     speaker = open_speaker(options.teacher, device=device).speaker
+    torch.set_num_threads(threads)  # what talks takes all cores; how many train is settled
     speaker.model.requires_grad_(False)
     compute = DTYPES[precision]
     plain = Policy(speaker.model, segments=False, compute=compute, seed=0)
