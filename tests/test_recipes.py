@@ -240,6 +240,8 @@ FILES = {
         **{f"ner/{file}.jsonl": {} for file in ("ccfbdci", "test", "names_train", "names_test")},
         "ner/train_with_errors.jsonl": {"on_bad_row": "skip"},
     },
+    "question_answer": {"distill/train.jsonl": {}, "distill/test.jsonl": {}},
+    "prompt": {"poetry/prompts.jsonl": {}},
     "qa_keywords": {"qa/dataset.json": {}, "qa/test.json": {}},
     "poetry": {"poetry/quatrains.json": {}, "poetry/training_data.json": {}},
     "text": {f"book/{file}": {} for file in ("clockmender.pdf", "clockmender.md", "lightkeeper.pdf", "lightkeeper.md")},
@@ -254,12 +256,13 @@ CASES = [
 # No sample file has these; the row is the recipe's whole data.
 ROWS = {
     "prompt_completion": {"prompt": "Two and two?", "completion": "Four."},
-    "question_answer": {"question": "Two and two?", "answer": "Four."},
 }
 
 
 def recipe_for(format: str, path: Path, folder: Path, model: Path | str, **options: object) -> Path:
-    method = {"text": {"name": "pretrain"}}.get(format, {"name": "sft"})
+    method = {"text": {"name": "pretrain"}, "prompt": {"name": "grpo", "rewards": "json"}}.get(
+        format, {"name": "sft"}
+    )
     if format in ("preference", "labelled"):
         method = {"name": "sft", "preferences": "chosen"}
     source: dict[str, str] = {"path": str(path)}
@@ -280,7 +283,7 @@ def test_every_sample_file_is_read_as_its_format_by_its_path_alone(
 ):
     model = vision_folder if file.startswith("captions/") else "builtin:nano"
     found = prepare(load(str(recipe_for(format, SAMPLES / file, tmp_path, model, **options))))
-    accounted(found)
+    accounted(found, drawn=format == "prompt")
     assert set(found.data.formats.values()) == {format}
     assert any(note.endswith(f"format {format}, detected") for note in found.data.notes)
     ledger = found.data.ledgers["train"]
