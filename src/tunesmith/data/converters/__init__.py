@@ -157,20 +157,29 @@ def _judged(value: Row, format: Format, place: Place) -> InputError:
 
 def _detected(parsed: Sequence[SourceRow], source: Source) -> Format:
     # Where no row is whole, one with nulls in the place of fields still tells which format is meant.
-    for row, null in [*((row, None) for row in parsed), *((row, "") for row in parsed)]:
-        fitting = _fitting(row.value, source, null)
-        if len(fitting) > 1:
-            names = [format.name for format in fitting]
-            raise InputError(
-                f"{len(names)} formats fit this row: {' and '.join(names)}",
-                where=str(row.place),
-                expected="one",
-                remedy="say which in the recipe, with this line beside the file's `path`: "
-                + " or ".join(f"`format: {name}`" for name in names),
-            )
-        if fitting:
-            return fitting[0]
+    for null in (None, ""):
+        least: Format | None = None
+        for row in parsed:
+            fitting = _fitting(row.value, source, null)
+            if len(fitting) > 1:
+                raise _several_fit(fitting, row.place)
+            if fitting and not fitting[0].is_part_of_others:
+                return fitting[0]
+            least = fitting[0] if fitting else least
+        if least is not None:
+            return least
     raise _none_fits(parsed[0], source)
+
+
+def _several_fit(fitting: Sequence[Format], place: Place) -> InputError:
+    names = [format.name for format in fitting]
+    return InputError(
+        f"{len(names)} formats fit this row: {' and '.join(names)}",
+        where=str(place),
+        expected="one",
+        remedy="say which in the recipe, with this line beside the file's `path`: "
+        + " or ".join(f"`format: {name}`" for name in names),
+    )
 
 
 def _fitting(value: Any, source: Source, null: str | None) -> list[Format]:

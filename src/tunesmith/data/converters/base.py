@@ -47,6 +47,7 @@ class Format:
         others: fields that are read where a row has them.
         test: says whether a row is of this format, where having all `fields` does not.
         id_field: a field that no two rows of a file may share.
+        is_part_of_others: whether a bad row of another format may look like one; it is taken where no row is of another.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Format:
     others: tuple[str, ...] = ()
     test: Callable[[Row], bool] | None = None
     id_field: str | None = None
+    is_part_of_others: bool = False
 
     def fits(self, row: Row) -> bool:
         """Whether the row looks like this format; what its fields hold is for `convert` to check."""

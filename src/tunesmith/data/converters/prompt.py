@@ -38,5 +38,6 @@ FORMAT = Format(
     others=("reference", "system", "system_prompt", "tools", "functions", "images", "image"),
     makes=Prompt,
     convert=convert,
-    test=lambda row: has_all(row, ("prompt",)) and not any(name in row for name in _MORE),
+    is_part_of_others=True,
+    test=lambda row: has_all(row, ("prompt",)) and not any(has(row, name) for name in _MORE),
 )
