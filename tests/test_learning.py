@@ -119,3 +119,46 @@ def test_a_reward_model_learns_nothing_of_shuffled_pairs(tmp_path):
 @SEEDS
 def test_captions_of_unseen_drawings_are_right_whatever_the_seed(tmp_path, seed):
     assert score("captions-nano", "exact_match", tmp_path / "run", f"train.seed={seed}") > 0.9
+
+
+@slow
+def test_a_student_comes_half_way_to_its_teacher(tmp_path):
+    """Where it alone, at its best, would not."""
+
+    def loss(folder: str, *overrides: str) -> float:
+        run = pipeline.train(load("qa-distill-nano", [f"run.output={tmp_path / folder}", *overrides]))
+        lines = [line for line in run.read_metrics() if "eval_loss" in line]
+        return min(line.get("eval_nll", line["eval_loss"]) for line in lines)
+
+    sft, start = (
+        "method={name: sft}",
+        ["train.max_steps=1", "train.learning_rate=1e-12", "train.warmup_steps=0"],
+    )
+    teacher = loss("teacher", sft, "model.layers=null", *start)
+    alone = min(loss(rate, sft, f"train.learning_rate={rate}") for rate in ("5e-4", "1e-3"))
+    distilled = loss("distilled", "train.epochs=8")
+    assert teacher < distilled < alone - (alone - teacher) / 2
+
+
+def form_after(folder: Path, *overrides: str) -> tuple[float, float]:
+    run = pipeline.train(load("poetry-grpo-nano", [f"run.output={folder}", *overrides]))
+    scores = json.loads(run.before_after.read_text("utf-8"))["scores"]
+    return scores["base"]["form_validity"], scores["tuned"]["form_validity"]
+
+
+@slow
+@SEEDS
+def test_rewards_alone_teach_the_form_whatever_the_seed(tmp_path, seed):
+    before, after = form_after(tmp_path / "run", f"train.seed={seed}")
+    assert before < 0.2
+    assert after > 0.7
+
+
+@slow
+def test_rewards_by_chance_teach_nothing(tmp_path):
+    """They are a function of the answer alone, so that a run can be repeated, and say nothing of its form."""
+    (tmp_path / "rewards.py").write_text(
+        "import zlib\n\ndef chance(attempt):\n    return zlib.crc32(attempt.answer.encode()) % 2\n", "utf-8"
+    )
+    _, after = form_after(tmp_path / "run", f"method.rewards={tmp_path / 'rewards.py'}:chance")
+    assert after < 0.3
