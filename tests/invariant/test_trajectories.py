@@ -46,6 +46,9 @@ HELD_OUT = {  # after the last step
         "eval_reward_rejected": 1.55584,
         "eval_logprob_chosen": -727.302,
         "eval_logprob_rejected": -189.143,
+        "eval_shift_chosen": 0.381462,
+        "eval_shift_rejected": 0.438699,
+        "eval_kl_from_reference": 0.161257,
     },
     "kto": {
         "eval_loss": 0.435819,
@@ -55,6 +58,7 @@ HELD_OUT = {  # after the last step
         "eval_logprob_good": -792.552,
         "eval_reward_bad": 0.198547,
         "eval_logprob_bad": -696.127,
+        "eval_kl_from_reference": 0.0152529,
     },
 }
 
