@@ -19,7 +19,10 @@ ROWS = {
     "sft": {"path": str(SAMPLES / "kto.jsonl"), "format": "messages"},
     "dpo": {"path": str(SAMPLES / "prompt.jsonl")},
     "kto": {"path": str(SAMPLES / "kto.jsonl")},
+    "reward": {"path": str(SAMPLES / "prompt.jsonl")},
+    "distill": {"path": str(SAMPLES / "kto.jsonl"), "format": "messages"},
 }
+OPTIONS = {"distill": {"sft": 0.5}}  # of a teacher that is the student as it began
 LOSSES = {
     "sft": [
         5.97173, 5.99071, 5.96395, 5.8971, 5.91447, 5.88462, 5.8962, 5.86505, 5.87924, 5.81328, 5.78232,
@@ -34,6 +37,14 @@ LOSSES = {
         0.5, 0.5, 0.485679, 0.502503, 0.500363, 0.468283, 0.423612, 0.487871, 0.497461, 0.396569,
         0.346129, 0.388282, 0.306493, 0.413629, 0.292742, 0.271475, 0.412769, 0.424999, 0.240547,
         0.385325,
+    ],
+    "reward": [
+        0.681197, 0.693912, 0.647992, 0.652401, 0.675513, 0.684751, 0.641227, 0.622766, 0.649836, 0.593796,
+        0.588617, 0.58946, 0.563763, 0.522542, 0.583507, 0.532419, 0.508342, 0.470485, 0.476647, 0.515268,
+    ],
+    "distill": [
+        2.98586, 2.99535, 2.98205, 2.94911, 2.95932, 2.94614, 2.95463, 2.94126, 2.95246, 2.92376, 2.91645,
+        2.9147, 2.90522, 2.91085, 2.90689, 2.896, 2.87813, 2.86352, 2.88626, 2.8967,
     ],
 }  # fmt: skip
 HELD_OUT = {  # after the last step
@@ -60,17 +71,34 @@ HELD_OUT = {  # after the last step
         "eval_logprob_bad": -696.127,
         "eval_kl_from_reference": 0.0152529,
     },
+    "reward": {
+        "eval_loss": 0.585761,
+        "eval_reward_accuracy": 1,
+        "eval_reward_margin": 0.230935,
+        "eval_reward_chosen": 0.267962,
+        "eval_reward_rejected": 0.0370273,
+    },
+    "distill": {
+        "eval_loss": 2.88741,
+        "eval_divergence": 0.054996,
+        "eval_nll": 5.71982,
+        "eval_teacher_agreement": 0.355246,
+    },
 }
 
 
-@pytest.mark.parametrize("method", LOSSES)
+@pytest.mark.parametrize("method", ROWS)
 def test_twenty_steps_are_what_they_were(command, tmp_path, tiny_model_folder, method):
     recipe = write_recipe(
         tmp_path,
         tiny_model_folder,
         adapter={"dropout": 0.0},
         data={"train": [ROWS[method]], "eval": 0.25, "max_length": 512},
-        method={"name": method},
+        method={
+            "name": method,
+            **OPTIONS.get(method, {}),
+            **({"teacher": str(tiny_model_folder)} if method == "distill" else {}),
+        },
         train={
             "max_steps": 20, "batch_size": 2, "accumulate": 2, "learning_rate": 2e-3, "eval_every": 20,
             "save_every": 20, "threads": 1,
