@@ -193,6 +193,12 @@ def test_what_cannot_be_rewarded_is_told(tmp_path, tiny_model_folder, rewards, r
     assert said in str(refused.value)
 
 
+def test_a_weight_that_would_not_count_is_refused(tmp_path, tiny_model_folder):
+    recipe = grpo(tmp_path, tiny_model_folder)
+    with pytest.raises(InputError, match="does not go with the method grpo"):
+        load(str(recipe), ["data.train={path: rows.jsonl, weight: 2.0}"])
+
+
 def test_chats_are_prompts_whose_last_answer_is_the_reference(tmp_path, tiny_model_folder):
     rows = [
         {"messages": [{"role": "user", "content": "Yes?"}, {"role": "assistant", "content": "yes"}]}

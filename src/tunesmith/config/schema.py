@@ -323,6 +323,10 @@ class Recipe(Block):
                     f"evaluate.{name} needs a model that writes, and a reward model scores and does not write; leave it "
                     "out: held-out pairs are scored without it"
                 )
+        if self.method.name == "grpo" and any(source.weight != 1 for source in self.data.train):
+            raise ValueError(
+                "the weight of a file does not go with the method grpo, whose rewards say what counts; leave it out"
+            )
         if self.adapter.type == "none" and self.adapter.start:
             raise ValueError(
                 "adapter.start goes with adapter.type: lora; for full tuning name the model as model.source"
