@@ -93,7 +93,7 @@ def test_what_is_kept_of_a_teacher_serves_again_and_is_made_anew_when_it_is_dama
         folder.mkdir()
         if name == "damaged":
             for kept in cache.rglob("logprobs.npy"):
-                kept.write_bytes(kept.read_bytes()[:-8] + b"\0" * 8)
+                kept.write_bytes(b"")
         recipe = load(str(distill(folder, tiny_model_folder, teacher_folder, top_k=16)))
         with caplog.at_level(logging.INFO):
             caplog.clear()
@@ -103,6 +103,12 @@ def test_what_is_kept_of_a_teacher_serves_again_and_is_made_anew_when_it_is_dama
         assert any("damaged" in message for message in caplog.messages) is (name == "damaged")
         results.append((run.result() / "adapter_model.safetensors").read_bytes())
     assert results[0] == results[1] == results[2]
+
+
+def test_a_teacher_is_asked_where_nothing_is_held_out(tmp_path, tiny_model_folder, teacher_folder):
+    recipe = distill(tmp_path, tiny_model_folder, teacher_folder, top_k=4)
+    lines = pipeline.train(load(str(recipe), ["data.eval=null", "train.max_steps=2"])).read_metrics()
+    assert [line["step"] for line in lines] == [1, 2]
 
 
 def test_a_teacher_that_knows_other_tokens_is_refused(tmp_path, tiny_model_folder):

@@ -62,12 +62,13 @@ def examples_of(
 
 
 def taught(
-    recipe: Recipe, teacher: Named | None, vocabulary: int, choices: Choices, train: Examples, held: Examples
+    recipe: Recipe, teacher: Named | None, choices: Choices, train: Examples, held: Examples
 ) -> tuple[LiveTeacher | KeptTeacher | None, Examples, Examples]:
     """The teacher that a method needs: in memory, or what is kept of it with both sides of the data."""
     options = recipe.method
     if not isinstance(options, Distill) or teacher is None:
         return None, train, held
+    vocabulary = 1 + max(teacher.tokenizer.get_vocab().values())  # which is the student's
     load = cache(
         partial(
             load_teacher,
@@ -78,17 +79,19 @@ def taught(
         )
     )
     if options.top_k is None:
-        return load().live, train, held
+        return load(), train, held
     key: dict[str, Any] = {
         "teacher": teacher.fingerprint,
         "temperature": options.temperature,
         "held": [choices.device, choices.precision],
     }
     train, held = (
-        replace(
+        side
+        if not len(side)
+        else replace(
             side,
             teaching=keep_teaching(
-                lambda: load().live,
+                load,
                 side.samples,
                 options.top_k,
                 row_tokens=choices.row_tokens,

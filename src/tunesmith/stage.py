@@ -225,8 +225,7 @@ def set_the_stage(recipe: Recipe, left: RunDir | None) -> Stage:
         identity = _identity(recipe, prepared, start)
         remember_the_start(recipe, policy)
         train, held = examples_of(recipe, prepared.data, prepared.renderer, policy, choices, identity)
-        vocabulary = 1 + max(prepared.tokenizer.get_vocab().values())
-        teacher, train, held = taught(recipe, prepared.teacher, vocabulary, choices, train, held)
+        teacher, train, held = taught(recipe, prepared.teacher, choices, train, held)
     fingerprints = identity | {"prompt": prepared.renderer.fingerprint()}
     environment = describe(
         recipe, choices, fingerprints, prepared.located.commit, licence(prepared.model_folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -12,20 +11,12 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.config.method import Distill
 from tunesmith.errors import InputError
 from tunesmith.infer.open import Named, look_at, open_speaker
-from tunesmith.infer.speaker import Speaker
 from tunesmith.models.load import DTYPES
 from tunesmith.models.policy import Policy
 from tunesmith.models.probe import probe
 from tunesmith.train.teacher import LiveTeacher
 
 log = logging.getLogger("tunesmith")
-
-
-class Teacher(NamedTuple):
-    """A teacher in memory: as one that writes, and as one that tells its chances."""
-
-    speaker: Speaker
-    live: LiveTeacher
 
 
 def find_teacher(options: Distill, tokenizer: PreTrainedTokenizerBase) -> Named:
@@ -43,7 +34,7 @@ def find_teacher(options: Distill, tokenizer: PreTrainedTokenizerBase) -> Named:
     return found
 
 
-def load_teacher(options: Distill, *, device: str, precision: str, vocabulary: int) -> Teacher:
+def load_teacher(options: Distill, *, device: str, precision: str, vocabulary: int) -> LiveTeacher:
     """Load what `ask` would ask, with nothing in it that learns.
 
     Args:
@@ -69,7 +60,7 @@ def load_teacher(options: Distill, *, device: str, precision: str, vocabulary: i
         own_logits=found.own_logits,
         eyes=speaker.eyes,
     )
-    return Teacher(speaker, LiveTeacher(policy, vocabulary, options.temperature))
+    return LiveTeacher(policy, vocabulary, options.temperature)
 
 
 def _check_same_tokens(name: str, theirs: Mapping[str, int], ours: Mapping[str, int]) -> None:
